@@ -1,0 +1,103 @@
+"""Attention and its masks: full causal, and the strided block-sparse layout.
+
+Axis letters: B batch; L queries; S keys; N heads; d head size.
+"""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class CausalMask:
+  """Which of the earlier positions a position may attend to.
+
+  Attributes:
+    layout: bool [n n], block i may attend to block j; None admits every earlier position.
+    block: positions in a block of the layout.
+  """
+
+  layout: np.ndarray | None = None
+  block: int = 1
+
+  def rows(self, positions: jax.Array, n_keys: int) -> jax.Array:
+    """Returns bool [len(positions) n_keys]: True where the key may be attended to."""
+    keys = jnp.arange(n_keys)
+    admitted = keys <= positions[:, None]
+    if self.layout is None:
+      return admitted
+    return admitted & jnp.asarray(self.layout)[positions[:, None] // self.block, keys // self.block]
+
+
+def strided_mask(latent_shape: Sequence[int], block: int, n_local_blocks: int) -> CausalMask:
+  """Returns the strided sparse mask of a grid in raster order.
+
+  The grid is cut into runs of `block` positions. A block attends to itself, to the `n_local_blocks`
+  before it, and to those earlier blocks whose coordinates differ from its own along one axis, the
+  last axis of the block grid excepted.
+
+  Args:
+    latent_shape: sizes of the grid's axes.
+    block: positions a block.
+    n_local_blocks: earlier neighbours that are always attended to.
+  Raises:
+    ValueError: blocks do not tile the grid.
+  Source: Child et al. 2019 (arXiv 1904.10509), generalised to any number of axes as in the
+    published implementation.
+  """
+  length = math.prod(latent_shape)
+  # Blocks run along the last axes, as many of them as it takes to exceed one block.
+  axis, size = len(latent_shape) - 1, latent_shape[-1]
+  while size <= block and axis > 0:
+    axis -= 1
+    size *= latent_shape[axis]
+  if size % block:
+    options = [n for n in range(1, size + 1) if size % n == 0 and n >= 8] or [size]
+    raise ValueError(
+      f'sparse attention: blocks of {block} do not divide the {size} positions of the latent axes '
+      f'{tuple(latent_shape[axis:])} of {tuple(latent_shape)}; blocks that do: {options}'
+    )
+  grid = (*latent_shape[:axis], size // block)
+  coordinates = np.array(list(itertools.product(*map(range, grid))))
+  row, col = np.indices((length // block, length // block))
+  local = (col <= row) & (col >= row - n_local_blocks)
+  differs = coordinates[:, None] != coordinates[None]
+  strided = (differs.sum(-1) <= 1) & ~differs[..., -1] & (col <= row)
+  return CausalMask(local | strided, block)
+
+
+def attention(
+  q: jax.Array,
+  k: jax.Array,
+  v: jax.Array,
+  mask: jax.Array | None = None,
+  dropout_rate: float = 0.0,
+  dropout_key: jax.Array | None = None,
+) -> jax.Array:
+  """Scaled dot-product attention, softmax in float32.
+
+  Args:
+    q: [B L N d].
+    k: [B S N d].
+    v: [B S N d'].
+    mask: bool, broadcastable to [B N L S]; True where a key may be attended to.
+    dropout_rate: probability to drop an attention weight, if there is a key.
+    dropout_key: None switches dropout off.
+  Returns:
+    [B L N d'], in q's dtype.
+  Source: Vaswani et al. 2017, eq. 1.
+  """
+  logits = jnp.einsum('BLNd,BSNd->BNLS', q, k, preferred_element_type=jnp.float32)
+  logits *= q.shape[-1] ** -0.5
+  if mask is not None:
+    logits = jnp.where(mask, logits, -jnp.inf)
+  weights = jax.nn.softmax(logits, axis=-1)
+  if dropout_key is not None and dropout_rate > 0:
+    keep = jax.random.bernoulli(dropout_key, 1 - dropout_rate, weights.shape)
+    weights = jnp.where(keep, weights / (1 - dropout_rate), 0.0)
+  return jnp.einsum('BNLS,BSNd->BLNd', weights.astype(v.dtype), v)
