@@ -1,0 +1,125 @@
+"""Which clip is where in which batch."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from videogpt_jax.input import DatasetConfig, pipeline
+
+CONFIG = DatasetConfig(
+  source='digits', sequence_length=3, resolution=24, n_train_clips=10, n_test_clips=7
+)
+
+
+def _take(n, **arguments):
+  config = arguments.pop('config', CONFIG)
+  batches = pipeline.train_batches(config, **{'batch_size': 4, 'seed': 1} | arguments)
+  return [next(batches) for _ in range(n)]
+
+
+def _assert_same(batches, others):
+  assert len(batches) == len(others)
+  for batch, other in zip(batches, others, strict=True):
+    assert batch.keys() == other.keys()
+    for key in batch:
+      np.testing.assert_array_equal(batch[key], other[key])
+
+
+def test_batches_have_the_promised_types_and_ranges():
+  (batch,) = _take(1)
+  assert batch['video'].shape == (4, 3, 24, 24, 3) and batch['video'].dtype == np.float32
+  assert batch['video'].min() == -0.5 and 0.4 < batch['video'].max() <= 0.5
+  assert batch['label'].shape == (4,) and batch['label'].dtype == np.int32
+
+
+def test_resuming_gives_the_batches_of_a_run_that_never_stopped():
+  _assert_same(_take(9)[5:], _take(4, start_step=5))
+
+
+@pytest.mark.parametrize('process_count', [2, 4])
+def test_hosts_together_hold_the_global_batch(process_count):
+  shares = [_take(5, process_index=i, process_count=process_count) for i in range(process_count)]
+  joined = [
+    {key: np.concatenate([share[step][key] for share in shares]) for key in shares[0][step]}
+    for step in range(5)
+  ]
+  _assert_same(joined, _take(5))
+
+
+def test_an_epoch_holds_every_clip_once_and_each_epoch_has_its_own_order():
+  first, second = (
+    [
+      video.tobytes()
+      for batch in _take(5, start_step=start, batch_size=2)
+      for video in batch['video']
+    ]
+    for start in (0, 5)
+  )
+  assert len(set(first)) == CONFIG.n_train_clips
+  assert set(first) == set(second) and first != second
+
+
+def test_the_seed_changes_the_order():
+  assert any(
+    (a['video'] != b['video']).any() for a, b in zip(_take(2), _take(2, seed=2), strict=True)
+  )
+
+
+def test_flips_mirror_about_half_of_the_clips():
+  plain = _take(5, batch_size=8)
+  flipped = _take(5, batch_size=8, config=dataclasses.replace(CONFIG, random_flip=True))
+  n_mirrored = 0
+  for a, b in zip(plain, flipped, strict=True):
+    for clip, other in zip(a['video'], b['video'], strict=True):
+      mirrored = (clip[:, :, ::-1] == other).all()
+      assert mirrored or (clip == other).all()
+      n_mirrored += mirrored
+  assert 10 <= n_mirrored <= 30
+
+
+@pytest.mark.parametrize('process_count', [1, 2])
+def test_evaluation_sees_every_test_clip_once(process_count):
+  hosts = [
+    list(pipeline.test_batches(CONFIG, batch_size=4, process_index=i, process_count=process_count))
+    for i in range(process_count)
+  ]
+  assert {len(batches) for batches in hosts} == {2}
+  seen = [
+    video.tobytes()
+    for batches in hosts
+    for batch in batches
+    for video, mask in zip(batch['video'], batch['mask'], strict=True)
+    if mask
+  ]
+  assert len(seen) == len(set(seen)) == CONFIG.n_test_clips
+
+
+def test_describe_counts():
+  info = pipeline.describe(CONFIG)
+  assert (info.n_train, info.n_test, info.action_dim) == (10, 7, None)
+  assert info.class_names == tuple('0123456789')
+
+
+def test_a_batch_that_hosts_cannot_share_is_refused():
+  with pytest.raises(ValueError, match=r'batch_size \(6\).*4 hosts'):
+    pipeline.train_batches(CONFIG, batch_size=6, seed=0, process_count=4)
+
+
+@pytest.mark.parametrize(
+  ('wrong', 'message'),
+  [
+    ({'source': 'foldr'}, "'foldr'.*folder"),
+    ({'source': 'folder'}, 'needs dataset.path'),
+    ({'source': 'tfds'}, 'needs dataset.name'),
+    ({'sequence_length': 0}, r'sequence_length \(0\)'),
+    ({'fps': 5.0}, 'needs time stamps'),
+    ({'source': 'folder', 'path': 'x', 'fps': 5.0, 'frame_skip': 2}, 'one of the two'),
+    ({'digit_size': 40}, r'digit_size \(40\).*resolution \(32\)'),
+    ({'n_digits': 3}, 'must be 1 or 2'),
+    ({'test_fraction': 1.0}, 'test_fraction'),
+  ],
+)
+def test_impossible_configurations_are_refused(wrong, message):
+  with pytest.raises(ValueError, match=message):
+    DatasetConfig(**wrong)

@@ -1,0 +1,134 @@
+"""Sources -> clips -> batches, with tf.data.
+
+The clip at each place of each global batch is a function of (seed, step, place) alone: a stateless
+permutation of the clip numbers an epoch, and a stateless draw a clip. Nothing is therefore shuffled
+in memory, resuming costs nothing, and a host computes the places of its own share only.
+"""
+
+import dataclasses
+import importlib
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow as tf
+
+from videogpt_jax.input.clips import Clips, resize_and_crop, to_model_range
+from videogpt_jax.input.config import DatasetConfig
+
+Batch = dict[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetInfo:
+  """Sizes of a data set: clips a split, names of its classes and size of its actions, or None."""
+
+  n_train: int
+  n_test: int
+  class_names: tuple[str, ...] | None = None
+  action_dim: int | None = None
+
+
+def describe(config: DatasetConfig) -> DatasetInfo:
+  """What the data set holds.
+
+  Raises:
+    ValueError: the data is missing, broken or contradictory.
+  """
+  train, test = open_clips(config, 'train'), open_clips(config, 'test')
+  return DatasetInfo(train.n, test.n, train.class_names, train.action_dim)
+
+
+def train_batches(
+  config: DatasetConfig,
+  *,
+  batch_size: int,
+  seed: int,
+  start_step: int = 0,
+  process_index: int = 0,
+  process_count: int = 1,
+) -> Iterator[Batch]:
+  """An endless stream of shuffled batches, from that of step `start_step` on.
+
+  Args:
+    config: the data set.
+    batch_size: of the global batch, over all hosts.
+    seed: of the order and the augmentation.
+    start_step: step of the first batch; resuming there costs no replay.
+    process_index, process_count: which host this is, of how many. Hosts hold consecutive shares.
+  Returns:
+    batches of B = batch_size / process_count clips: `video` float32 [B T H W 3] in [-0.5, 0.5];
+    `label` int32 [B] and `actions` float32 [B T A] where the source has them. Source 'codes' has
+    `codes` int32 [B t h w] instead of `video`.
+  Raises:
+    ValueError: the batch cannot be shared out, or the data is missing or broken.
+  """
+  clips = open_clips(config, 'train')
+  share = _share(batch_size, process_index, process_count)
+
+  def read(i):
+    place = i // share * batch_size + process_index * share + i % share
+    epoch, nth = place // clips.n, place % clips.n
+    index = tf.random.experimental.index_shuffle(nth, [seed, epoch], clips.n - 1)
+    start, flip = tf.unstack(tf.random.stateless_uniform((2,), [seed, place]))
+    clip = clips.read(index, start if config.random_start else 0.0)
+    return _finish(clip, config, flip < 0.5 if config.random_flip else None)
+
+  places = tf.data.Dataset.range(start_step * share, tf.int64.max)
+  return _batches(places, read, share)
+
+
+def test_batches(
+  config: DatasetConfig, *, batch_size: int, process_index: int = 0, process_count: int = 1
+) -> Iterator[Batch]:
+  """Every test clip once, in order, from its first frame.
+
+  As `train_batches`, and `mask` float32 [B]: 1 for a clip, 0 for one that pads the last batch. All
+  hosts have the same number of batches.
+  """
+  clips = open_clips(config, 'test')
+  share = _share(batch_size, process_index, process_count)
+
+  def read(i):
+    place = i // share * batch_size + process_index * share + i % share
+    clip = clips.read(tf.minimum(place, clips.n - 1), 0.0)
+    return _finish(clip, config) | {'mask': tf.cast(place < clips.n, tf.float32)}
+
+  n_batches = -(-clips.n // batch_size)
+  return _batches(tf.data.Dataset.range(n_batches * share), read, share)
+
+
+def open_clips(config: DatasetConfig, split: str) -> Clips:
+  """The clips of a split ('train' or 'test')."""
+  source = importlib.import_module(f'videogpt_jax.input.sources.{config.source}')
+  return source.clips(config, split)
+
+
+def _share(batch_size, process_index, process_count):
+  if batch_size < 1 or batch_size % process_count:
+    raise ValueError(
+      f'batch_size ({batch_size}) must be a positive multiple of the {process_count} hosts'
+    )
+  if not 0 <= process_index < process_count:
+    raise ValueError(f'process_index ({process_index}) must lie in [0, {process_count})')
+  return batch_size // process_count
+
+
+def _finish(clip, config, flip=None):
+  """The clip as a model takes it: resized, cropped, mirrored where `flip` (bool []), scaled."""
+  if 'video' not in clip:
+    return dict(clip)
+  video = resize_and_crop(clip['video'], config.resolution, config.antialias)
+  if flip is not None:
+    video = tf.where(flip, video[:, :, ::-1], video)
+  video = tf.ensure_shape(video, (config.sequence_length, None, None, None))
+  return clip | {'video': to_model_range(video)}
+
+
+def _batches(places, read, batch_size):
+  options = tf.data.Options()
+  options.deterministic = True
+  options.threading.max_intra_op_parallelism = 1  # clips are the parallelism; XLA wants the rest
+  read = tf.autograph.experimental.do_not_convert(read)
+  clips = places.map(read, num_parallel_calls=tf.data.AUTOTUNE)
+  batches = clips.batch(batch_size, drop_remainder=True).prefetch(2)
+  return batches.with_options(options).as_numpy_iterator()

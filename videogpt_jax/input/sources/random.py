@@ -1,0 +1,19 @@
+"""Clips of noise, for benchmarks: what the pipeline costs without any reading."""
+
+import tensorflow as tf
+
+from videogpt_jax.input.clips import Clips
+from videogpt_jax.input.config import DatasetConfig
+
+
+def clips(config: DatasetConfig, split: str) -> Clips:
+  """`n_train_clips` or `n_test_clips` clips of uniform noise, at the clip's own resolution."""
+  shape = (config.sequence_length, config.resolution, config.resolution, 3)
+
+  def read(index, start):
+    del start
+    seed = tf.stack([config.data_seed, 2 * index + (split == 'test')])
+    bits = tf.random.stateless_uniform(shape, seed, None, None, tf.uint32)
+    return {'video': tf.cast(bits >> 24, tf.uint8)}
+
+  return Clips(config.n_test_clips if split == 'test' else config.n_train_clips, read)
