@@ -51,7 +51,8 @@ class ResNetBlock(nnx.Module):
   def __call__(self, x: jax.Array) -> jax.Array:
     shortcut = self.proj_norm(self.proj_conv(x)) if self.project else x
     h = nnx.relu(self.norm1(self.conv1(x)))
-    return nnx.relu(self.norm2(self.conv2(h)) + shortcut)
+    h = nnx.relu(self.norm2(self.conv2(h)))  # here too, unlike He et al., as published
+    return nnx.relu(h + shortcut)
 
 
 class ResNet(nnx.Module):
