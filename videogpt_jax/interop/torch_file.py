@@ -113,11 +113,12 @@ def write_checkpoint(path: str | os.PathLike, tree: Mapping):
   Raises:
     ValueError: the tree holds what a checkpoint cannot.
   """
-  arrays: list[np.ndarray] = []
+  storages: dict[int, tuple[str, np.ndarray]] = {}
 
   def add_storage(x: np.ndarray) -> str:
-    arrays.append(x)
-    return str(len(arrays) - 1)
+    """An array that occurs twice, such as the causal mask of every layer, is kept once."""
+    key, _ = storages.setdefault(id(x), (str(len(storages)), x))
+    return key
 
   pickled = torch_pickle.dump(tree, add_storage)
   root = os.path.splitext(os.path.basename(path))[0] or 'archive'
@@ -125,7 +126,7 @@ def write_checkpoint(path: str | os.PathLike, tree: Mapping):
   with zipfile.ZipFile(temporary, 'w', zipfile.ZIP_STORED) as archive:
     archive.writestr(f'{root}/data.pkl', pickled)
     archive.writestr(f'{root}/byteorder', 'little')
-    for key, x in enumerate(arrays):
+    for key, x in storages.values():
       archive.writestr(f'{root}/data/{key}', x.astype(x.dtype.newbyteorder('<')).tobytes())
     archive.writestr(f'{root}/version', '3\n')
   os.replace(temporary, path)

@@ -1,0 +1,43 @@
+"""State dicts in safetensors files; the arguments travel as JSON in the file's metadata."""
+
+import argparse
+import json
+import os
+from collections.abc import Mapping
+
+import numpy as np
+import safetensors
+from safetensors.numpy import save_file
+
+_ARGS = 'args'
+
+
+def read_safetensors(path: str | os.PathLike) -> dict:
+  """Reads a state dict and its arguments, in the form of a checkpoint.
+
+  Returns:
+    `{'state_dict': name -> array, 'hyper_parameters': {'args': Namespace}}`.
+  Raises:
+    FileNotFoundError: there is no such file.
+    ValueError: the file is damaged, or its metadata hold no arguments.
+  """
+  try:
+    with safetensors.safe_open(path, framework='numpy') as file:
+      metadata = file.metadata() or {}
+      tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+  except safetensors.SafetensorError as error:
+    raise ValueError(f'cannot read {os.fspath(path)} as safetensors: {error}') from error
+  if _ARGS not in metadata:
+    raise ValueError(
+      f'the metadata of {os.fspath(path)} hold no {_ARGS!r} (hyper-parameters as JSON); '
+      'give the .ckpt, or a file that export_torch wrote'
+    )
+  args = argparse.Namespace(**json.loads(metadata[_ARGS]))
+  return {'state_dict': tensors, 'hyper_parameters': {'args': args}}
+
+
+def write_safetensors(
+  path: str | os.PathLike, tensors: Mapping[str, np.ndarray], args: argparse.Namespace
+):
+  """Writes a state dict, and its arguments as metadata."""
+  save_file(dict(tensors), path, metadata={'format': 'pt', _ARGS: json.dumps(vars(args))})

@@ -1,0 +1,41 @@
+"""The published models by name, and where their files are expected."""
+
+import os
+import pathlib
+
+WELL_KNOWN = {
+  'bair_stride4x2x2': '1iIAYJ2Qqrx5Q94s5eIXQYJgAydzvT_8L',
+  'ucf101_stride4x4x4': '1uuB_8WzHP_bbBmfuaIV7PK_Itl3DyHY5',
+  'kinetics_stride4x4x4': '1DOvOZnFAIQmux6hG7pN_HkyJZy3lXbCB',
+  'kinetics_stride2x4x4': '1jvtjjtrtE4cy6pl7DK_zWFEPY3RZt2pB',
+  'bair_gpt': '1fNTtJAgO6grEtPNrufkpbee1CfGztW-1',
+  'ucf101_uncond_gpt': '1QkF_Sb2XVRgSbFT_SxQ6aZUeDFoliPQq',
+}
+"""Google Drive ids of the published models. Source: github.com/wilson1yan/VideoGPT, download.py."""
+
+_CACHE = '~/.cache/videogpt'
+"""Where the published code keeps its downloads, under their names."""
+
+
+def find(path: str | os.PathLike) -> pathlib.Path:
+  """Returns the file that a path or the name of a published model stands for.
+
+  Raises:
+    FileNotFoundError: it is not there; says where a published model's file is expected, and from
+      where to get it.
+  """
+  if os.path.exists(path):
+    return pathlib.Path(path)
+  name = os.fspath(path)
+  if name not in WELL_KNOWN:
+    raise FileNotFoundError(
+      f'{name}: no such file, and no published model has this name; those are '
+      f'{", ".join(WELL_KNOWN)}'
+    )
+  file = pathlib.Path(_CACHE).expanduser() / name
+  if not file.exists():
+    raise FileNotFoundError(
+      f'the published model {name} is expected at {_CACHE}/{name} and is not there; get it with '
+      f'`pip install gdown && gdown {WELL_KNOWN[name]} -O {_CACHE}/{name}`, or give its file'
+    )
+  return file
