@@ -1,6 +1,6 @@
 """Attention and its masks: full causal, and the strided block-sparse layout.
 
-Axis letters: B batch; L queries; S keys; N heads; d head size.
+Axis letters: L queries; S keys; N heads; d head size.
 """
 
 import dataclasses
@@ -82,17 +82,17 @@ def attention(
   """Scaled dot-product attention, softmax in float32.
 
   Args:
-    q: [B L N d].
-    k: [B S N d].
-    v: [B S N d'].
-    mask: bool, broadcastable to [B N L S]; True where a key may be attended to.
+    q: [... L N d].
+    k: [... S N d].
+    v: [... S N d'].
+    mask: bool, broadcastable to [... N L S]; True where a key may be attended to.
     dropout_rate: probability to drop an attention weight, if there is a key.
     dropout_key: None switches dropout off.
   Returns:
-    [B L N d'], in q's dtype.
+    [... L N d'], in q's dtype.
   Source: Vaswani et al. 2017, eq. 1.
   """
-  logits = jnp.einsum('BLNd,BSNd->BNLS', q, k, preferred_element_type=jnp.float32)
+  logits = jnp.einsum('...LNd,...SNd->...NLS', q, k, preferred_element_type=jnp.float32)
   logits *= q.shape[-1] ** -0.5
   if mask is not None:
     logits = jnp.where(mask, logits, -jnp.inf)
@@ -100,4 +100,4 @@ def attention(
   if dropout_key is not None and dropout_rate > 0:
     keep = jax.random.bernoulli(dropout_key, 1 - dropout_rate, weights.shape)
     weights = jnp.where(keep, weights / (1 - dropout_rate), 0.0)
-  return jnp.einsum('BNLS,BSNd->BLNd', weights.astype(v.dtype), v)
+  return jnp.einsum('...NLS,...SNd->...LNd', weights.astype(v.dtype), v)

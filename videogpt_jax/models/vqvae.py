@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from einops import rearrange
 from flax import nnx
 
+from videogpt_jax.models.attention import attention
 from videogpt_jax.models.codebook import Codebook, Quantized
 from videogpt_jax.models.layers import BatchNorm, Conv3D, ConvTranspose3D, Linear, Size3
 
@@ -108,7 +109,7 @@ class AxisAttention(nnx.Module):
       jnp.moveaxis(rearrange(f(x), '... (N d) -> ... N d', N=self.n_heads), self.axis, -3)
       for f in (self.query, self.key, self.value)
     ]
-    y = jnp.moveaxis(jax.nn.dot_product_attention(*heads), -3, self.axis)
+    y = jnp.moveaxis(attention(*heads), -3, self.axis)
     return self.out(rearrange(y, '... N d -> ... (N d)'))
 
 
