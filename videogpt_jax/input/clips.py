@@ -7,7 +7,9 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping
 
+import numpy as np
 import tensorflow as tf
+from absl import logging
 
 # A machine's accelerators belong to JAX. Too late where a program has used TensorFlow already.
 with contextlib.suppress(RuntimeError):
@@ -28,12 +30,39 @@ class Clips:
       float32 [T A] where the source has them.
     class_names: of the labels, or None.
     action_dim: size of an action (A), or None.
+    lengths: int [n], frames of each recording, or None where clips are generated.
+    skipped: one line a recording that cannot be used: which, and why.
   """
 
   n: int
   read: Callable[[tf.Tensor, tf.Tensor], Mapping[str, tf.Tensor]]
   class_names: tuple[str, ...] | None = None
   action_dim: int | None = None
+  lengths: np.ndarray | None = None
+  skipped: tuple[str, ...] = ()
+
+
+_N_NAMED = 20  # skipped recordings that a message names; there may be thousands
+
+
+def tell_skipped(path, skipped, n_usable: int):
+  """Warns of recordings that are left out.
+
+  Args:
+    path: of the data set.
+    skipped: one line a recording.
+    n_usable: how many are left.
+  Raises:
+    ValueError: none is left.
+  """
+  more = f'; and {len(skipped) - _N_NAMED} more' if len(skipped) > _N_NAMED else ''
+  reasons = '; '.join(skipped[:_N_NAMED]) + more
+  if not n_usable:
+    raise ValueError(f'{path} holds no usable clip: {reasons or "it is empty"}')
+  if skipped:
+    logging.warning(
+      '%s: skipped %d of %d: %s', path, len(skipped), n_usable + len(skipped), reasons
+    )
 
 
 def window(start, n_frames, length: int, frame_skip: int = 1):
@@ -79,3 +108,13 @@ def resize_and_crop(video, resolution: int, antialias: bool = False):
 def to_model_range(video):
   """float32 [T H W C] in [0, 255], C 1 or 3 -> float32 [T H W 3] in [-0.5, 0.5]."""
   return tf.broadcast_to(video / 255 - 0.5, (*video.shape[:-1], 3))
+
+
+def decode_images(images, n_channels: int):
+  """PNG or JPEG files, string [T], to uint8 [T h w C]."""
+  video = tf.map_fn(
+    lambda image: tf.io.decode_image(image, n_channels, expand_animations=False),
+    images,
+    fn_output_signature=tf.TensorSpec((None, None, n_channels), tf.uint8),
+  )
+  return tf.ensure_shape(video, (images.shape[0], None, None, n_channels))

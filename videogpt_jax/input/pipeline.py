@@ -7,6 +7,8 @@ in memory, resuming costs nothing, and a host computes the places of its own sha
 
 import dataclasses
 import importlib
+import re
+import weakref
 from collections.abc import Iterator
 
 import numpy as np
@@ -26,6 +28,20 @@ class DatasetInfo:
   n_test: int
   class_names: tuple[str, ...] | None = None
   action_dim: int | None = None
+
+  @property
+  def n_classes(self) -> int:
+    """How many classes there are.
+
+    Raises:
+      ValueError: the source has none.
+    """
+    if not self.class_names:
+      raise ValueError(
+        'class conditioning needs labels, but dataset has no classes; put the videos into one '
+        'folder a class, or turn class conditioning off'
+      )
+    return len(self.class_names)
 
 
 def describe(config: DatasetConfig) -> DatasetInfo:
@@ -131,4 +147,23 @@ def _batches(places, read, batch_size):
   read = tf.autograph.experimental.do_not_convert(read)
   clips = places.map(read, num_parallel_calls=tf.data.AUTOTUNE)
   batches = clips.batch(batch_size, drop_remainder=True).prefetch(2)
-  return batches.with_options(options).as_numpy_iterator()
+  return _Batches(batches.with_options(options))
+
+
+class _Batches(Iterator[Batch]):
+  """The batches of a tf.data.Dataset.
+
+  A source that decodes in Python needs the interpreter in TensorFlow's threads. When the program
+  ends these are stopped first: left to the interpreter's own tear-down, each waits for the other.
+  """
+
+  def __init__(self, dataset: tf.data.Dataset):
+    self._iterator = dataset.as_numpy_iterator()
+    self._stop = weakref.finalize(self, self.__dict__.clear)
+
+  def __next__(self) -> Batch:
+    try:
+      return next(self._iterator)
+    except tf.errors.OpError as error:
+      reason = re.sub(r'{{.*?}} ', '', error.message.splitlines()[0])
+      raise ValueError(f'the data set cannot be read on: {reason}') from error

@@ -1,5 +1,6 @@
 """Clips of noise, for benchmarks: what the pipeline costs without any reading."""
 
+import numpy as np
 import tensorflow as tf
 
 from videogpt_jax.input.clips import Clips
@@ -14,6 +15,6 @@ def clips(config: DatasetConfig, split: str) -> Clips:
     del start
     seed = tf.stack([config.data_seed, 2 * index + (split == 'test')])
     bits = tf.random.stateless_uniform(shape, seed, None, None, tf.uint32)
-    return {'video': tf.cast(bits >> 24, tf.uint8)}
+    return {'video': tf.cast(tf.bitwise.right_shift(bits, np.uint32(24)), tf.uint8)}
 
   return Clips(config.n_test_clips if split == 'test' else config.n_train_clips, read)

@@ -1,0 +1,107 @@
+"""Finds out what a TFRecord shard holds by reading it once."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from videogpt_jax.input.shards import Manifest, Shard
+
+_BLOCK = 1 << 20
+
+
+def index_directory(directory: str, **fields) -> Manifest:
+  """The manifest of shards named SPLIT-*.tfrecord*, SPLIT being train or test.
+
+  Args:
+    directory: local, or a bucket.
+    **fields: of the manifest that the shards do not tell, such as class_names (numbers if not
+      given) and frames_key.
+  Raises:
+    ValueError: no shards, or none that is readable, or shards that differ in kind.
+  """
+  files = {
+    split: sorted(tf.io.gfile.glob(tf.io.gfile.join(directory, f'{split}-*.tfrecord*')))
+    for split in ('train', 'test')
+  }
+  return index_files(directory, files, **fields)
+
+
+def index_files(directory: str, files: Mapping[str, Sequence[str]], **fields) -> Manifest:
+  """As `index_directory`, for the given files of each split."""
+  keys = {key: fields[key] for key in ('frames_key', 'actions_key') if key in fields}
+  splits, kinds, skipped, n_classes = {}, set(), [], 0
+  for split in files:
+    found = [index_shard(file, **keys) for file in files[split]]
+    splits |= {split: tuple(shard for shard, *_ in found)} if found else {}
+    kinds |= {kind for _, kind, *_ in found if kind}
+    skipped += [problem for *_, problem in found if problem]
+    n_classes = max([n_classes, *(n for _, _, n, _ in found)])
+  if len(kinds) != 1:
+    what = f'shards of different kinds: {sorted(kinds)}' if kinds else 'no readable records'
+    raise ValueError(
+      f'{directory} holds {what}; it needs train-*.tfrecord and test-*.tfrecord of one kind'
+      + ''.join(f'; {problem}' for problem in skipped)
+    )
+  ((encoding, shape, action_dim),) = kinds
+  known = {
+    'class_names': tuple(map(str, range(n_classes))) or None,
+    'action_dim': action_dim,
+    'skipped': tuple(skipped),
+  }
+  return Manifest(encoding, shape, splits, **known | fields)
+
+
+def index_shard(
+  path: str, frames_key: str = 'frames', actions_key: str = 'actions'
+) -> tuple[Shard, tuple | None, int, str]:
+  """What a shard holds.
+
+  Returns:
+    the shard; (encoding, shape, action_dim) of its records, None if there is none; how many classes
+    its labels need; what is wrong with it, or ''.
+  Raises:
+    ValueError: a record is no clip.
+  """
+  offsets, lengths, kind, n_classes, problem, end = [], [], None, 0, '', 0
+  try:
+    for number, record in enumerate(tf.data.TFRecordDataset(path).as_numpy_iterator()):
+      clip = tf.train.Example.FromString(record).features.feature
+      images = clip['codes' if 'codes' in clip else frames_key].bytes_list.value
+      if not images:
+        raise ValueError(
+          f'{path}: record {number} has neither {frames_key} nor codes; see docs/data.md'
+        )
+      kind = kind or _kind(clip, images, len(clip[actions_key].float_list.value), path)
+      offsets.append(end)
+      lengths.append(len(images))
+      n_classes = max([n_classes, *(label + 1 for label in clip['label'].int64_list.value)])
+      end += len(record) + 16  # length, its checksum and the record's
+  except tf.errors.DataLossError:
+    problem = f'{path}: cut short or corrupted after {len(offsets)} records'
+  shard = Shard(path.rsplit('/', 1)[-1], end, _sha256(path), offsets, lengths)
+  return shard, kind, n_classes, problem
+
+
+def _kind(clip, images, n_actions, path):
+  shape = tuple(clip['shape'].int64_list.value)
+  action_dim = n_actions // len(images) if n_actions else None
+  if 'codes' in clip:
+    return 'codes', shape, action_dim
+  if images[0].startswith((b'\x89PNG', b'\xff\xd8\xff')):
+    encoding = 'png' if images[0].startswith(b'\x89') else 'jpeg'
+    return encoding, tuple(tf.io.decode_image(images[0]).shape), action_dim
+  if not shape or np.prod(shape) != len(images[0]):
+    raise ValueError(
+      f'{path}: a frame of {len(images[0])} bytes is neither PNG nor JPEG, nor raw of shape {shape}'
+    )
+  return 'raw', shape, action_dim
+
+
+def _sha256(path):
+  digest = hashlib.sha256()
+  with tf.io.gfile.GFile(path, 'rb') as file:
+    while block := file.read(_BLOCK):
+      digest.update(block)
+  return digest.hexdigest()

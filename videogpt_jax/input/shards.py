@@ -1,0 +1,186 @@
+"""TFRecord shards read by record number, and the manifest that says where each record lies.
+
+A record is a tf.train.Example with (under these names, or those that the manifest gives)
+  frames: bytes [n], an image each: raw uint8 [h w 3], or a PNG or JPEG file; or, instead,
+  codes: bytes [n], an encoded crop each: int32 [t h w], little-endian;
+  shape: int64 [3], of raw frames or of codes;
+  label: int64 [1], optional;
+  actions: float [n * A], optional, by frame;
+  first_frames: bytes [n], optional, beside codes: the uint8 [n_cond_frames h w 3] of each crop.
+"""
+
+import concurrent.futures
+import dataclasses
+import functools
+import json
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from videogpt_jax.input.clips import tell_skipped
+
+MANIFEST = 'manifest.json'
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+  """One file of records.
+
+  Attributes:
+    file: name, relative to the manifest.
+    n_bytes: its size.
+    sha256: of its content.
+    offsets: where each record begins.
+    lengths: frames (or encoded crops) of each record.
+  """
+
+  file: str
+  n_bytes: int
+  sha256: str
+  offsets: Sequence[int]
+  lengths: Sequence[int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+  """What a directory of shards holds.
+
+  Attributes:
+    encoding: of what is in a record: 'raw', 'png', 'jpeg' or 'codes'.
+    shape: of one frame (h w 3), or of the codes of one clip (t h w).
+    splits: the shards of each split.
+    class_names: of the labels, or None.
+    action_dim: size of an action, or None.
+    made_from: how the shards were made, for the record.
+    skipped: one line a recording that could not be used.
+    frames_key, actions_key: names of these features.
+  """
+
+  encoding: str
+  shape: Sequence[int]
+  splits: dict[str, Sequence[Shard]]
+  class_names: Sequence[str] | None = None
+  action_dim: int | None = None
+  made_from: dict = dataclasses.field(default_factory=dict)
+  skipped: Sequence[str] = ()
+  frames_key: str = 'frames'
+  actions_key: str = 'actions'
+
+  def save(self, directory: str):
+    """Writes it as JSON, with the totals of each split for human eyes, atomically."""
+    totals = {
+      split: {
+        'clips': sum(len(shard.offsets) for shard in shards),
+        'frames': sum(sum(shard.lengths) for shard in shards),
+      }
+      for split, shards in self.splits.items()
+    }
+    text = json.dumps({'totals': totals} | dataclasses.asdict(self))
+    partial = tf.io.gfile.join(directory, f'.{MANIFEST}')
+    with tf.io.gfile.GFile(partial, 'w') as file:
+      file.write(text)
+    tf.io.gfile.rename(partial, tf.io.gfile.join(directory, MANIFEST), overwrite=True)
+
+
+@functools.lru_cache(maxsize=8)
+def load_manifest(directory: str) -> Manifest:
+  """The manifest of a directory.
+
+  Raises:
+    ValueError: there is no such directory, or no readable manifest in it.
+  """
+  if not tf.io.gfile.isdir(directory):
+    raise ValueError(f'dataset.path ({directory}) is no directory; name one of shards')
+  path = tf.io.gfile.join(directory, MANIFEST)
+  if not tf.io.gfile.exists(path):
+    raise ValueError(
+      f'{directory} has no {MANIFEST}; make the shards with data/prepare.py, or index your own: '
+      f'python data/prepare.py --index={directory}'
+    )
+  try:
+    with tf.io.gfile.GFile(path) as file:
+      fields = json.load(file)
+    del fields['totals']
+    splits = {
+      split: tuple(Shard(**shard) for shard in shards) for split, shards in fields['splits'].items()
+    }
+    return Manifest(**fields | {'splits': splits})
+  except (ValueError, KeyError, TypeError) as error:
+    raise ValueError(f'{path} cannot be read ({error}); make the shards again') from error
+
+
+@dataclasses.dataclass(frozen=True)
+class Records:
+  """The records of a split that are there to be read.
+
+  Attributes:
+    lengths: int [n], frames (or crops) of each.
+    read: number int64 [] in [0, n) -> the serialised record, string [], inside a tf.data graph.
+    skipped: one line a record that is not there, or too short.
+  """
+
+  lengths: np.ndarray
+  read: Callable[[tf.Tensor], tf.Tensor]
+  skipped: tuple[str, ...]
+
+
+def open_records(
+  manifest: Manifest, directory: str, split: str, test_fraction: float, min_length: int = 1
+) -> Records:
+  """The records of a split with at least `min_length` frames, whatever is left of the shards.
+
+  Where there are no test shards, a share of the training records is held out.
+
+  Raises:
+    ValueError: no training shards, or no usable record.
+  """
+  period = None if 'test' in manifest.splits else max(2, round(1 / test_fraction))
+  shards = manifest.splits.get('train' if period else split)
+  if not shards:
+    raise ValueError(f'{directory} has no {split} shards, only {", ".join(manifest.splits)}')
+  paths = [tf.io.gfile.join(directory, shard.file) for shard in shards]
+  table, skipped = [], []
+  for nth, (shard, size) in enumerate(zip(shards, _sizes(paths), strict=True)):
+    ends = [*shard.offsets[1:], shard.n_bytes]
+    for i, (begin, end, length) in enumerate(zip(shard.offsets, ends, shard.lengths, strict=True)):
+      if period and (i % period == 0) != (split == 'test'):
+        continue
+      if end > size:
+        skipped.append(f'{shard.file} record {i}: the file is missing or cut short')
+      elif length < min_length:
+        skipped.append(f'{shard.file} record {i}: {length} frames, a clip needs {min_length}')
+      else:
+        table.append((nth, begin, length))
+  tell_skipped(directory, skipped, len(table))
+  which, begins, lengths = np.array(table, np.int64).T
+  return Records(lengths, reader(paths, which, begins), tuple(skipped))
+
+
+def reader(files: Sequence[str], which: np.ndarray, begins: np.ndarray):
+  """A function as `Records.read`, for records at byte `begins` [n] of the files `which` [n]."""
+  files, which, begins = tf.constant(files), tf.constant(which), tf.constant(begins)
+
+  def read(number):
+    # The op behind tf.data.TFRecordDataset, which does not pass its byte_offsets on.
+    records = tf.raw_ops.TFRecordDatasetV2(
+      filenames=[files[which[number]]],
+      compression_type='',
+      buffer_size=256 << 10,
+      byte_offsets=[begins[number]],
+    )
+    records = tf.data.experimental.from_variant(records, tf.TensorSpec([], tf.string))
+    return records.take(1).get_single_element()
+
+  return read
+
+
+def _sizes(paths):
+  def size(path):
+    try:
+      return tf.io.gfile.stat(path).length
+    except tf.errors.NotFoundError:
+      return 0
+
+  with concurrent.futures.ThreadPoolExecutor(32) as pool:  # a bucket answers slowly
+    return list(pool.map(size, paths))
