@@ -4,8 +4,9 @@ import functools
 import json
 import pathlib
 
-import golden_recipe
 import numpy as np
+
+from tests.goldens import recipe
 
 _SHAPES = pathlib.Path(__file__).parent / 'goldens' / 'i3d_state_dict_shapes.json'
 _ALEX = {0: (64, 3, 11, 11), 3: (192, 64, 5, 5), 6: (384, 192, 3, 3), 8: (256, 384, 3, 3)}
@@ -20,7 +21,7 @@ _C3D_CHANNELS |= {'4a': (512, 256), '4b': (512, 512), '5a': (512, 512), '5b': (5
 def i3d() -> dict[str, np.ndarray]:
   """The PyTorch port's state dict: 344 tensors."""
   shapes = json.loads(_SHAPES.read_text())
-  return {name: golden_recipe.parameter(name, tuple(s), 'i3d') for name, s in shapes.items()}
+  return {name: recipe.parameter(name, tuple(s), 'i3d') for name, s in shapes.items()}
 
 
 def i3d_tensorflow() -> dict[str, np.ndarray]:
@@ -74,9 +75,9 @@ def lpips(net: str) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
   for number, shape in shapes.items():
     for kind, size in (('weight', shape), ('bias', shape[:1])):
       name = f'features.{number}.{kind}'
-      backbone[name] = golden_recipe.parameter(name, size, net)
+      backbone[name] = recipe.parameter(name, size, net)
   names = {f'lin{i}.model.1.weight': (1, n, 1, 1) for i, n in enumerate(stages)}
-  linear = {name: abs(golden_recipe.parameter(name, size, net)) for name, size in names.items()}
+  linear = {name: abs(recipe.parameter(name, size, net)) for name, size in names.items()}
   return backbone, linear
 
 
@@ -85,5 +86,5 @@ def c3d() -> tuple[dict[str, np.ndarray], np.ndarray]:
   shapes = {f'conv{name}/W': (*size, 3, 3, 3) for name, size in _C3D_CHANNELS.items()}
   shapes |= {'fc6/W': (4096, 8192), 'fc7/W': (4096, 4096), 'fc8/W': (101, 4096)}
   shapes |= {name.replace('/W', '/b'): size[:1] for name, size in shapes.items()}
-  tensors = {name: golden_recipe.parameter(name, size, 'c3d') for name, size in shapes.items()}
-  return tensors, 100 + 10 * golden_recipe.parameter('mean', (3, 16, 128, 171), 'c3d')
+  tensors = {name: recipe.parameter(name, size, 'c3d') for name, size in shapes.items()}
+  return tensors, 100 + 10 * recipe.parameter('mean', (3, 16, 128, 171), 'c3d')

@@ -2,10 +2,10 @@ import pathlib
 
 import jax
 import numpy as np
-import published_weights
 import pytest
 from flax import nnx
 
+from tests.evaluation import published_weights
 from videogpt_jax.evaluation import c3d, i3d, i3d_weights, lpips, resize
 
 _GOLDENS = pathlib.Path(__file__).parent / 'goldens'

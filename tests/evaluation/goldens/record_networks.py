@@ -1,17 +1,18 @@
-"""Records networks.npz: what PyTorch computes for LPIPS and C3D, with weights by golden_recipe.
+"""Records networks.npz: LPIPS and C3D in PyTorch, with weights by tests/goldens/recipe.py.
 
 Run where `torch`, `torchvision` and `lpips` are installed (2.15, 0.29 and 0.1.4 were used):
 
-  PYTHONPATH=tests/evaluation python tests/evaluation/goldens/record_networks.py
+  PYTHONPATH=. python tests/evaluation/goldens/record_networks.py
 """
 
 import pathlib
 
-import golden_recipe
 import lpips
 import numpy as np
 import torch
 from torch.nn import functional
+
+from tests.goldens import recipe
 
 _CONVOLUTIONS = {
   'conv1a': (64, 3),
@@ -40,13 +41,11 @@ def record_lpips(net: str, images: np.ndarray, references: np.ndarray) -> np.nda
         for kind in ('weight', 'bias'):
           parameter = getattr(module, kind)
           name = f'features.{number}.{kind}'
-          parameter.copy_(torch.tensor(golden_recipe.parameter(name, tuple(parameter.shape), net)))
+          parameter.copy_(torch.tensor(recipe.parameter(name, tuple(parameter.shape), net)))
     for i, layer in enumerate(network.lins):
       weight = layer.model[-1].weight
       weight.copy_(
-        torch.tensor(
-          abs(golden_recipe.parameter(f'lin{i}.model.1.weight', tuple(weight.shape), net))
-        )
+        torch.tensor(abs(recipe.parameter(f'lin{i}.model.1.weight', tuple(weight.shape), net)))
       )
     pair = [torch.tensor(x).permute(0, 3, 1, 2).float() / 127.5 - 1 for x in (images, references)]
     return network(*pair).reshape(-1).numpy()
@@ -54,8 +53,8 @@ def record_lpips(net: str, images: np.ndarray, references: np.ndarray) -> np.nda
 
 def record_c3d(video: np.ndarray) -> np.ndarray:
   """C3D's logits of uint8 [B 16 H W 3] clips, written out in PyTorch's functions."""
-  get = lambda name, shape: torch.tensor(golden_recipe.parameter(name, shape, 'c3d'))
-  mean = 100 + 10 * golden_recipe.parameter('mean', (3, 16, 128, 171), 'c3d')
+  get = lambda name, shape: torch.tensor(recipe.parameter(name, shape, 'c3d'))
+  mean = 100 + 10 * recipe.parameter('mean', (3, 16, 128, 171), 'c3d')
   x = torch.tensor(video[..., ::-1].copy()).float().flatten(0, 1).permute(0, 3, 1, 2)
   x = functional.interpolate(x, (112, 112), mode='bilinear', align_corners=True)
   x = x.unflatten(0, video.shape[:2]).transpose(1, 2) - torch.tensor(mean[:, :, 8:120, 8:120])

@@ -1,0 +1,187 @@
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.evaluation import published_weights
+from tests.goldens import recipe
+from videogpt_jax.evaluation import evaluate, i3d_weights, lpips, networks, protocols
+from videogpt_jax.evaluation.clips import ArrayClips
+from videogpt_jax.evaluation.extract import Extractor
+
+_ROOT = pathlib.Path(__file__).parents[2]
+_ALL = protocols.PROTOCOLS['all']
+_PROJECTION = recipe.parameter('projection', (4 * 8 * 6 * 3, 5), 'test')
+_STANDIN = Extractor(lambda clips: clips.reshape(len(clips), -1) / 255.0 @ _PROJECTION)
+_NETWORKS = networks.Networks(i3d=_STANDIN, c3d=_STANDIN)
+
+
+def _clips(n, seed=0, noise=0.0):
+  rng = np.random.default_rng(seed)
+  video = rng.random((n, 4, 8, 6, 3), dtype=np.float32)
+  return np.clip(video + noise * rng.standard_normal(video.shape, dtype=np.float32), 0, 1)
+
+
+def _evaluate(samples, reference, protocol=_ALL, **kwargs):
+  sets = {name: kwargs.pop(name) for name in ('reconstructions', 'paired') if name in kwargs}
+  if 'reconstructions' in sets:
+    sets['reconstructions'] = ArrayClips(sets['reconstructions'])
+  clip_sets = evaluate.ClipSets(ArrayClips(samples), ArrayClips(reference), **sets)
+  return evaluate.evaluate(clip_sets, protocol, kwargs.pop('networks', _NETWORKS), **kwargs)
+
+
+def test_identical_sets_score_zero():
+  clips = _clips(23)
+  scores = _evaluate(clips, clips[::-1].copy(), batch_size=4)['scores']
+  assert scores['fvd'] < 1e-6
+
+
+def test_scores_do_not_depend_on_the_batch_size():
+  samples, reference = _clips(23, 1, 0.3), _clips(19)
+  one, other = (_evaluate(samples, reference, batch_size=n)['scores'] for n in (4, 23))
+  assert one.keys() == other.keys() == {'fvd', 'kvd', 'inception_score'}
+  for name, value in one.items():
+    assert other[name] == pytest.approx(value, rel=1e-5)
+
+
+def test_the_record_holds_what_it_takes_to_repeat_it(tmp_path):
+  protocol = protocols.Protocol('small', 6, 3, 'this test')
+  samples, reference = _clips(18, 1, 0.3), _clips(9)
+  result = _evaluate(samples, reference, protocol, reconstructions=_clips(9, 0, 0.02), seed=4)
+  scores = result['scores']
+  for name in ('fvd', 'fvd_star', 'r_fvd', 'kvd', 'inception_score'):
+    assert scores[name] > 0 or name == 'kvd'
+    assert scores[f'{name}_std'] >= 0
+  assert scores['r_fvd'] < scores['fvd_star']
+  assert result['seed'] == 4 and result['protocol']['n_trials'] == 3
+  assert result['sets']['reference']['n_clips'] == 9
+  assert result['clip']['size_t_h_w_c'] == [4, 8, 6, 3]
+  assert result['code_version'] != 'unknown' or not (_ROOT / '.git').exists()
+  evaluate.write(result, tmp_path / 'deep' / 'result.json')
+  assert json.loads((tmp_path / 'deep' / 'result.json').read_text()) == result
+  report = evaluate.report(result)
+  assert 'fvd_star' in report and ' +- ' in report and 'seed 4' in report
+  again = _evaluate(samples, reference, protocol, reconstructions=_clips(9, 0, 0.02), seed=4)
+  assert again['scores'] == scores
+
+
+def test_paired_scores_compare_clip_by_clip(tmp_path):
+  reference = _clips(5)
+  big = lambda clips: np.repeat(np.repeat(clips, 2, axis=2), 2, axis=3)
+  samples = np.clip(reference + 0.1, 0, 1)
+  result = _evaluate(big(samples), big(reference), networks=networks.Networks(), paired=True)
+  x, y = (np.round(np.asarray(v) * 255) / 255 for v in (samples, reference))
+  error = np.mean((x - y) ** 2, axis=(2, 3, 4))
+  assert result['scores']['psnr_db'] == pytest.approx(np.mean(-10 * np.log10(error)), rel=1e-5)
+  assert result['scores']['nmse'] == pytest.approx(error.mean() / y.var(), rel=1e-5)
+  assert 0.5 < result['scores']['ssim'] < 1
+  assert {'fvd, kvd', 'inception_score', 'lpips'} == set(result['missing'])
+  same = _evaluate(big(reference), big(reference), networks=networks.Networks(), paired=True)
+  evaluate.write(same, tmp_path / 'same.json')  # an infinite PSNR is no JSON number
+  assert json.loads((tmp_path / 'same.json').read_text())['scores']['psnr_db'] == 'inf'
+  with pytest.raises(ValueError, match='as many samples'):
+    _evaluate(big(samples), big(reference[:4]), networks=networks.Networks(), paired=True)
+
+
+def test_doubtful_comparisons_are_warned_of(tmp_path):
+  assert _evaluate(_clips(4), _clips(4))['warnings'] == []
+  (warning,) = _evaluate(_clips(4), _clips(5))['warnings']
+  assert 'differ in number' in warning
+  lossy = ArrayClips(_clips(4))
+  lossy.lossy = '.mp4'
+  sets = evaluate.ClipSets(ArrayClips(_clips(4)), lossy)
+  (warning,) = evaluate.evaluate(sets, _ALL, _NETWORKS)['warnings']
+  assert 'reference come from lossy files (.mp4)' in warning
+  other = protocols.Protocol('videogpt', 4, 1, 'this test')
+  (warning,) = _evaluate(_clips(4), _clips(4), other)['warnings']
+  assert 'not what the name videogpt stands for' in warning
+
+
+def test_bad_sets_are_refused():
+  with pytest.raises(ValueError, match=r'\(4, 8, 6, 3\) and reference \(4, 7, 6, 3\)'):
+    _evaluate(_clips(4), _clips(4)[:, :, 1:])
+  bad = _clips(9)
+  bad[7, 2] = np.nan
+  with pytest.raises(ValueError, match='clip 7 of array holds NaN'):
+    _evaluate(bad, _clips(9), batch_size=4)
+
+
+def test_the_program_scores_two_folders(tmp_path):
+  for name, noise in (('a', 0.2), ('b', 0.0)):
+    (tmp_path / name).mkdir()
+    for i, clip in enumerate(_clips(3, 0, noise)):
+      np.save(tmp_path / name / f'{i}.npy', clip.repeat(2, axis=1).repeat(2, axis=2))
+  command = [sys.executable, '-m', 'videogpt_jax.evaluate', f'--samples={tmp_path / "a"}']
+  command += [f'--reference={tmp_path / "b"}', f'--out={tmp_path / "out.json"}', '--paired']
+  run = lambda *flags: subprocess.run(
+    [*command, *flags], capture_output=True, text=True, cwd=_ROOT, env=_environment(1)
+  )
+  good = run('--protocol=all')
+  assert good.returncode == 0, good.stderr
+  assert 'psnr_db' in good.stdout and 'missing fvd, kvd: give --fvd_weights' in good.stdout
+  assert json.loads((tmp_path / 'out.json').read_text())['protocol']['name'] == 'all'
+  bad = run()
+  assert bad.returncode == 1
+  assert bad.stderr.splitlines()[-1].startswith('error: protocol videogpt needs 2560 samples')
+  assert 'Traceback' not in bad.stderr
+
+
+def test_eight_devices_score_as_one_does():
+  one, eight = (_scores_on(n_devices) for n_devices in (1, 8))
+  assert (one.pop('n_devices'), eight.pop('n_devices')) == (1, 8)
+  assert one.keys() == eight.keys() > {'fvd', 'psnr_db', 'lpips'}
+  for name, value in one.items():
+    assert eight[name] == pytest.approx(value, rel=1e-5)
+
+
+def _scores_on(n_devices):
+  run = subprocess.run(
+    [sys.executable, __file__],
+    capture_output=True,
+    text=True,
+    cwd=_ROOT,
+    env=_environment(n_devices),
+  )
+  assert run.returncode == 0, run.stderr
+  return json.loads(run.stdout.splitlines()[-1])
+
+
+def _environment(n_devices):
+  flags = f'--xla_force_host_platform_device_count={n_devices}'
+  return os.environ | {'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': flags, 'PYTHONPATH': str(_ROOT)}
+
+
+def _score():
+  """All scores of 11 clips, which 8 devices do not divide, with a smaller last batch."""
+  network = lpips.import_lpips(*published_weights.lpips('alex'))
+  standin = Extractor(lambda clips: jnp.mean(clips / 255.0, axis=(2, 3)).reshape(len(clips), -1))
+  nets = networks.Networks(standin, standin, Extractor(networks.framewise_lpips, network))
+  clips = [v.repeat(4, axis=2).repeat(6, axis=3) for v in (_clips(11, 1, 0.3), _clips(11))]
+  return _evaluate(*clips, networks=nets, paired=True, batch_size=8)['scores']
+
+
+@pytest.mark.slow
+def test_fvd_of_digits_grows_with_added_noise():
+  from videogpt_jax.input import DatasetConfig, test_batches
+
+  network = i3d_weights.import_i3d(published_weights.i3d())
+  nets = networks.Networks(i3d=Extractor(networks.i3d_features, network))
+  (batch,) = test_batches(DatasetConfig(n_test_clips=6, sequence_length=9), batch_size=6)
+  video = batch['video'] + 0.5
+  noise = np.random.default_rng(0).standard_normal(video.shape, dtype=np.float32)
+  scores = [
+    _evaluate(np.clip(video + level * noise, 0, 1), video, networks=nets)['scores']['fvd']
+    for level in (0, 0.05, 0.3)
+  ]
+  assert scores[0] < 1e-6 * scores[1]
+  assert scores == sorted(scores)
+
+
+if __name__ == '__main__':
+  print(json.dumps(_score() | {'n_devices': jax.local_device_count()}))

@@ -1,0 +1,95 @@
+"""Scores clips: `python -m videogpt_jax.evaluate --samples=A --reference=B`.
+
+A and B are folders (of videos, arrays or image folders, a clip each) or arrays [N T H W C], of any
+origin; docs/evaluation.md explains the scores, the protocols and the weights they need.
+"""
+
+import dataclasses
+import pathlib
+import sys
+
+from absl import app, flags
+
+from videogpt_jax.evaluation import evaluate, protocols
+from videogpt_jax.evaluation.clips import ClipConfig, open_clips
+from videogpt_jax.evaluation.networks import load_networks
+
+_SAMPLES = flags.DEFINE_string('samples', None, 'Clips to score: a folder, or .npy/.npz.')
+_REFERENCE = flags.DEFINE_string('reference', None, 'Real clips: a folder, or .npy/.npz.')
+_RECONSTRUCTIONS = flags.DEFINE_string(
+  'reconstructions', None, 'Reconstructed real clips, for FVD* and R-FVD: a folder, or .npy/.npz.'
+)
+_PAIRED = flags.DEFINE_bool(
+  'paired', False, 'Sample i belongs to reference i: adds PSNR, SSIM, LPIPS and NMSE.'
+)
+_PROTOCOL = flags.DEFINE_enum(
+  'protocol', 'videogpt', list(protocols.PROTOCOLS), 'Clips in a trial, and trials.'
+)
+_N_TRIALS = flags.DEFINE_integer('n_trials', None, "Trials, other than the protocol's.")
+_N_FRAMES = flags.DEFINE_integer('n_frames', 0, 'Frames of a clip; 0 takes all.')
+_FRAME_STRIDE = flags.DEFINE_integer('frame_stride', 1, "Distance of a clip's frames.")
+_CLIP_CHOICE = flags.DEFINE_enum(
+  'clip_choice', 'first', ['first', 'middle', 'random'], 'Where in a recording its clip lies.'
+)
+_FLOAT_RANGE = flags.DEFINE_list('float_range', ['0', '1'], 'What float pixels span: LOW,HIGH.')
+_RESOLUTION = flags.DEFINE_integer(
+  'resolution', 0, 'Resizes the shorter side and keeps the centre; 0 leaves frames alone.'
+)
+_FVD_WEIGHTS = flags.DEFINE_string('fvd_weights', '', "I3D's file, for FVD and KVD.")
+_IS_WEIGHTS = flags.DEFINE_list('is_weights', [], "C3D's file and its mean clip's: FILE,MEAN.")
+_LPIPS_WEIGHTS = flags.DEFINE_list('lpips_weights', [], 'LPIPS: BACKBONE,LINEAR.')
+_TRUST = flags.DEFINE_list(
+  'trust_sha256', [], 'SHA-256 of files of weights that you vouch for, beyond the known ones.'
+)
+_BATCH_SIZE = flags.DEFINE_integer('batch_size', 16, 'Clips at a time.')
+_SEED = flags.DEFINE_integer('seed', 0, 'Of the choice of real clips and of --clip_choice=random.')
+_OUT = flags.DEFINE_string('out', 'evaluation.json', 'File of the result.')
+
+
+def main(argv):
+  if len(argv) > 1:
+    raise app.UsageError(f'unknown arguments {argv[1:]}; flags start with --')
+  if not _SAMPLES.value or not _REFERENCE.value:
+    raise app.UsageError('give --samples and --reference')
+  try:
+    result = evaluate.evaluate(
+      _clip_sets(),
+      _protocol(),
+      load_networks(_FVD_WEIGHTS.value, _IS_WEIGHTS.value, _LPIPS_WEIGHTS.value, _TRUST.value),
+      seed=_SEED.value,
+      batch_size=_BATCH_SIZE.value,
+    )
+  except (ValueError, FileNotFoundError) as error:
+    sys.exit(f'error: {error}')
+  evaluate.write(result, pathlib.Path(_OUT.value))
+  print(evaluate.report(result))
+
+
+def _clip_sets() -> evaluate.ClipSets:
+  config = ClipConfig(
+    n_frames=_N_FRAMES.value,
+    frame_stride=_FRAME_STRIDE.value,
+    choice=_CLIP_CHOICE.value,
+    seed=_SEED.value,
+    float_range=tuple(map(float, _FLOAT_RANGE.value)),
+    resolution=_RESOLUTION.value,
+  )
+  reconstructions = _RECONSTRUCTIONS.value
+  return evaluate.ClipSets(
+    samples=open_clips(_SAMPLES.value, config),
+    reference=open_clips(_REFERENCE.value, config),
+    reconstructions=open_clips(reconstructions, config) if reconstructions else None,
+    paired=_PAIRED.value,
+    config=config,
+  )
+
+
+def _protocol() -> protocols.Protocol:
+  protocol = protocols.PROTOCOLS[_PROTOCOL.value]
+  if _N_TRIALS.value is None:
+    return protocol
+  return dataclasses.replace(protocol, n_trials=_N_TRIALS.value)
+
+
+if __name__ == '__main__':
+  app.run(main)

@@ -1,0 +1,172 @@
+"""The user's files of network weights: which they are, whether they are whole, what is in them.
+
+Scores depend on these files to the last bit, and none of them may be passed on with this code. So
+a file is used only if its SHA-256 is in the table below, or if the user names that SHA-256
+themselves; every result records it.
+"""
+
+import dataclasses
+import hashlib
+import os
+import pathlib
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Collection, Sequence
+
+import numpy as np
+import safetensors.numpy
+
+from videogpt_jax.evaluation import tensor_bundle
+from videogpt_jax.interop import torch_file
+
+
+@dataclasses.dataclass(frozen=True)
+class KnownFile:
+  """A published file, its exact content and what it holds."""
+
+  name: str
+  holds: str
+  size_bytes: int
+  sha256: str
+
+
+KNOWN_FILES = (
+  KnownFile(
+    'i3d_torchscript.pt',
+    'I3D, Kinetics-400, as StyleGAN-V passes it on',
+    51_235_320,
+    'bec6519f66ea534e953026b4ae2c65553c17bf105611c746d904657e5860a5e2',
+  ),
+  KnownFile(
+    'alexnet-owt-7be5be79.pth',
+    'AlexNet of torchvision',
+    244_408_911,
+    '7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02',
+  ),
+  KnownFile(
+    'vgg16-397923af.pth',
+    'VGG-16 of torchvision',
+    553_433_881,
+    '397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0',
+  ),
+  KnownFile(
+    'alex.pth',
+    'linear layers of LPIPS 0.1 for AlexNet, from the package lpips 0.1.4',
+    6_009,
+    'df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0',
+  ),
+  KnownFile(
+    'vgg.pth',
+    'linear layers of LPIPS 0.1 for VGG-16, from the package lpips 0.1.4',
+    7_289,
+    'a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868',
+  ),
+)
+"""Files whose content is on record. No digest is published for the others that can be read."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Provenance:
+  """Which file a network's weights came from; part of every result."""
+
+  file: str
+  size_bytes: int
+  sha256: str
+  holds: str
+
+
+def identify(path: str | os.PathLike, trusted: Collection[str] = ()) -> Provenance:
+  """Checks that a file of weights is one that may be used.
+
+  Args:
+    path: a file; or the `.index` of a TensorFlow checkpoint, or the folder of a TensorFlow Hub
+      module, both of which stand for their data files.
+    trusted: SHA-256 digests that the user vouches for.
+  Raises:
+    FileNotFoundError: there is no such file.
+    ValueError: the file has a known name and another content, or it is not known and its digest
+      is not among `trusted`.
+  """
+  path = pathlib.Path(path)
+  files = _data_files(path)
+  digest, size = hashlib.sha256(), sum(file.stat().st_size for file in files)
+  for file in files:
+    with open(file, 'rb') as stream:
+      while chunk := stream.read(1 << 20):
+        digest.update(chunk)
+  sha256 = digest.hexdigest()
+  for known in KNOWN_FILES:
+    if sha256 == known.sha256:
+      return Provenance(path.name, size, sha256, known.holds)
+  if sha256 in {digest.lower() for digest in trusted}:
+    return Provenance(path.name, size, sha256, 'not in the table of known files; trusted by digest')
+  for known in KNOWN_FILES:
+    if path.name == known.name:
+      raise ValueError(
+        f'{path} is not the published {known.name}: it has {size} bytes with SHA-256 {sha256}, '
+        f'instead of {known.size_bytes} with {known.sha256}; get it again'
+      )
+  raise ValueError(
+    f'{path} (SHA-256 {sha256}) is not in the table of known weights; if you trust where it came '
+    f'from, add --trust_sha256={sha256}'
+  )
+
+
+def read_tensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
+  """Reads a file of weights, whatever published format it has.
+
+  Args:
+    path: PyTorch `.pt`, `.pth`, `.ckpt` (a state dict, alone or under `state_dict`),
+      `.safetensors`, numpy's `.npz`, the `.index` of a TensorFlow checkpoint, or a TensorFlow Hub
+      module as a folder or `.tar.gz`.
+  Returns:
+    name -> array.
+  Raises:
+    FileNotFoundError: there is no such file.
+    ValueError: the file is damaged, or of another kind.
+  """
+  path = pathlib.Path(path)
+  if path.name.endswith(('.tar.gz', '.tgz')):
+    with tempfile.TemporaryDirectory() as folder:
+      with tarfile.open(path) as archive:
+        archive.extractall(folder, filter='data')
+      return read_tensors(folder)
+  if path.is_dir() or path.suffix == '.index':
+    return tensor_bundle.read_variables(_index(path))
+  if path.suffix == '.npz':
+    with np.load(path, allow_pickle=False) as arrays:
+      return dict(arrays)
+  if path.suffix == '.safetensors':
+    return safetensors.numpy.load_file(path)
+  _refuse_torchscript(path)
+  checkpoint = torch_file.read_checkpoint(path)
+  tensors = checkpoint.get('state_dict', checkpoint) if isinstance(checkpoint, dict) else {}
+  return {name: array for name, array in tensors.items() if isinstance(array, np.ndarray)}
+
+
+def _refuse_torchscript(path: pathlib.Path) -> None:
+  if not zipfile.is_zipfile(path):
+    return
+  with zipfile.ZipFile(path) as archive:
+    if any('/code/' in name for name in archive.namelist()):
+      raise ValueError(
+        f'{path} is TorchScript, a program rather than weights, and is not run here; give '
+        'i3d_pretrained_400.pt or the TF Hub module deepmind/i3d-kinetics-400/1 instead'
+      )
+
+
+def _index(path: pathlib.Path) -> pathlib.Path:
+  return path / 'variables' / 'variables.index' if path.is_dir() else path
+
+
+def _data_files(path: pathlib.Path) -> Sequence[pathlib.Path]:
+  if not path.exists():
+    raise FileNotFoundError(f'there is no file {path}; see docs/evaluation.md for where to get it')
+  if not path.is_dir() and path.suffix != '.index':
+    return [path]
+  index = _index(path)
+  files = sorted(index.parent.glob(f'{index.stem}.data-*'))
+  if not files:
+    raise FileNotFoundError(f'{path} must hold {index.name} and its data files; unpack it whole')
+  return files
