@@ -17,7 +17,9 @@ from videogpt_jax.evaluation.networks import load_networks
 _SAMPLES = flags.DEFINE_string('samples', None, 'Clips to score: a folder, or .npy/.npz.')
 _REFERENCE = flags.DEFINE_string('reference', None, 'Real clips: a folder, or .npy/.npz.')
 _RECONSTRUCTIONS = flags.DEFINE_string(
-  'reconstructions', None, 'Reconstructed real clips, for FVD* and R-FVD: a folder, or .npy/.npz.'
+  'reconstructions',
+  None,
+  'The real clips reconstructed, in the same order: a folder, or .npy/.npz.',
 )
 _PAIRED = flags.DEFINE_bool(
   'paired', False, 'Sample i belongs to reference i: adds PSNR, SSIM, LPIPS and NMSE.'

@@ -17,14 +17,14 @@ from videogpt_jax.evaluation.extract import Extractor
 
 _ROOT = pathlib.Path(__file__).parents[2]
 _ALL = protocols.PROTOCOLS['all']
-_PROJECTION = recipe.parameter('projection', (4 * 8 * 6 * 3, 5), 'test')
+_PROJECTION = recipe.parameter('projection', (4 * 8 * 7 * 3, 5), 'test')
 _STANDIN = Extractor(lambda clips: clips.reshape(len(clips), -1) / 255.0 @ _PROJECTION)
 _NETWORKS = networks.Networks(i3d=_STANDIN, c3d=_STANDIN)
 
 
 def _clips(n, seed=0, noise=0.0):
   rng = np.random.default_rng(seed)
-  video = rng.random((n, 4, 8, 6, 3), dtype=np.float32)
+  video = rng.random((n, 4, 8, 7, 3), dtype=np.float32)
   return np.clip(video + noise * rng.standard_normal(video.shape, dtype=np.float32), 0, 1)
 
 
@@ -59,14 +59,17 @@ def test_the_record_holds_what_it_takes_to_repeat_it(tmp_path):
     assert scores[name] > 0 or name == 'kvd'
     assert scores[f'{name}_std'] >= 0
   assert scores['r_fvd'] < scores['fvd_star']
+  assert scores['reconstruction_psnr_db'] > 30
   assert result['seed'] == 4 and result['protocol']['n_trials'] == 3
   assert result['sets']['reference']['n_clips'] == 9
-  assert result['clip']['size_t_h_w_c'] == [4, 8, 6, 3]
+  assert result['clip']['size_t_h_w_c'] == [4, 8, 7, 3]
   assert result['code_version'] != 'unknown' or not (_ROOT / '.git').exists()
   evaluate.write(result, tmp_path / 'deep' / 'result.json')
   assert json.loads((tmp_path / 'deep' / 'result.json').read_text()) == result
   report = evaluate.report(result)
-  assert 'fvd_star' in report and ' +- ' in report and 'seed 4' in report
+  assert (
+    'missing lpips' in report and 'fvd_star' in report and ' +- ' in report and 'seed 4' in report
+  )
   again = _evaluate(samples, reference, protocol, reconstructions=_clips(9, 0, 0.02), seed=4)
   assert again['scores'] == scores
 
@@ -97,14 +100,14 @@ def test_doubtful_comparisons_are_warned_of(tmp_path):
   lossy.lossy = '.mp4'
   sets = evaluate.ClipSets(ArrayClips(_clips(4)), lossy)
   (warning,) = evaluate.evaluate(sets, _ALL, _NETWORKS)['warnings']
-  assert 'reference come from lossy files (.mp4)' in warning
+  assert 'the reference set has lossy files (.mp4)' in warning
   other = protocols.Protocol('videogpt', 4, 1, 'this test')
   (warning,) = _evaluate(_clips(4), _clips(4), other)['warnings']
   assert 'not what the name videogpt stands for' in warning
 
 
 def test_bad_sets_are_refused():
-  with pytest.raises(ValueError, match=r'\(4, 8, 6, 3\) and reference \(4, 7, 6, 3\)'):
+  with pytest.raises(ValueError, match=r'\(4, 8, 7, 3\) and reference \(4, 7, 7, 3\)'):
     _evaluate(_clips(4), _clips(4)[:, :, 1:])
   bad = _clips(9)
   bad[7, 2] = np.nan

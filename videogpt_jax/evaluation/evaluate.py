@@ -27,7 +27,8 @@ class ClipSets:
   Attributes:
     samples: generated clips.
     reference: real clips.
-    reconstructions: the tokenizer's view of real clips, for FVD* and R-FVD.
+    reconstructions: the tokenizer's view of each reference clip, for FVD*, R-FVD and frame-wise
+      scores.
     paired: whether sample i belongs to reference i.
     config: how the clips were cut; recorded only.
   """
@@ -58,8 +59,9 @@ def evaluate(
   Returns:
     a record that JSON can hold. `scores`: `fvd`, `kvd` (samples against reference), `fvd_star`
     (against reconstructions), `r_fvd` (reconstructions against reference), `inception_score`, each
-    with its `_std` over trials; the scores of scoring.paired_scores. `missing`: scores that could
-    not be computed -> how to get them. `warnings`; and everything the scores depend on.
+    with its `_std` over trials; the scores of scoring.paired_scores, those of reconstructions under
+    `reconstruction_`. `missing`: scores that could not be computed -> how to get them. `warnings`;
+    and everything the scores depend on.
   Raises:
     ValueError: too few clips, sizes that differ, or a clip that cannot be scored.
   """
@@ -69,18 +71,19 @@ def evaluate(
   reference = scoring.set_statistics(sets.reference, drawn.reference, networks, batch_size)
   scores = scoring.distances(samples, reference) | scoring.inception_scores(samples)
   if sets.reconstructions is not None:
-    n_clips = len(sets.reconstructions)
-    trials = protocols.draw(protocol, len(sets.samples), n_clips, seed).reference
-    reconstructed = scoring.set_statistics(sets.reconstructions, trials, networks, batch_size)
-    star = scoring.distances(samples, reconstructed)
-    scores |= {name.replace('fvd', 'fvd_star'): x for name, x in star.items() if 'fvd' in name}
-    r_fvd = scoring.distances(reconstructed, reference, 'r_')
-    scores |= {name: x for name, x in r_fvd.items() if 'fvd' in name}
+    real = sets.reconstructions, sets.reference
+    paired = scoring.paired_scores(*real, networks, batch_size)  # refuses unequal numbers
+    scores |= {f'reconstruction_{name}': x for name, x in paired.items()}
+    reconstructed = scoring.set_statistics(
+      sets.reconstructions, drawn.reference, networks, batch_size
+    )
+    scores |= scoring.distances(samples, reconstructed, '{}_star')
+    scores |= scoring.distances(reconstructed, reference, 'r_{}')
   if sets.paired:
     scores |= scoring.paired_scores(sets.samples, sets.reference, networks, batch_size)
   return {
     'scores': scores,
-    'missing': _missing(networks, sets.paired),
+    'missing': _missing(networks, sets),
     'warnings': _warnings(sets, protocol),
     'protocol': dataclasses.asdict(protocol),
     'seed': seed,
@@ -155,8 +158,9 @@ def _common_size(sets: ClipSets) -> list[int]:
   return list(first.shape[1:])
 
 
-def _missing(networks: nets.Networks, paired: bool) -> dict[str, str]:
-  wanted = ('i3d', 'c3d', *(['lpips'] if paired else []))
+def _missing(networks: nets.Networks, sets: ClipSets) -> dict[str, str]:
+  framewise = sets.paired or sets.reconstructions is not None
+  wanted = ('i3d', 'c3d', *(['lpips'] if framewise else []))
   absent = [name for name in wanted if getattr(networks, name) is None]
   return {
     _HOW_TO_GET[name][0]: f'{_HOW_TO_GET[name][1]} (docs/evaluation.md says where they are)'
@@ -169,7 +173,7 @@ def _warnings(sets: ClipSets, protocol: protocols.Protocol) -> list[str]:
   for name, clips in _sets(sets).items():
     if clips.lossy:
       warnings.append(
-        f'{name} come from lossy files ({clips.lossy}): such scores compare only with others of '
+        f'the {name} set has lossy files ({clips.lossy}): its scores compare only with others of '
         'the same compression; raw frames (.npy, .png) are what the literature scores'
       )
   counts = {name: len(clips) for name, clips in _sets(sets).items()}

@@ -77,20 +77,20 @@ def set_statistics(
 
 
 def distances(
-  a: Sequence[TrialStatistics], b: Sequence[TrialStatistics], prefix: str = ''
+  a: Sequence[TrialStatistics], b: Sequence[TrialStatistics], name: str = '{}'
 ) -> dict[str, float]:
   """Distances between two sets, trial by trial: `fvd` and `kvd`, {} without I3D.
 
   Args:
     a, b: of the same trials.
-    prefix: put before each name.
+    name: what they are called, the braces standing for `fvd` or `kvd`.
   """
   pairs = list(zip(a, b, strict=True))
   if not pairs[0][0].features.count:
     return {}
   fvd = [frechet_distance(x.features, y.features) for x, y in pairs]
   kvd = [kernel_distance(np.concatenate(x.kept), np.concatenate(y.kept)) for x, y in pairs]
-  return _summary(f'{prefix}fvd', fvd) | _summary(f'{prefix}kvd', kvd)
+  return _summary(name.format('fvd'), fvd) | _summary(name.format('kvd'), kvd)
 
 
 def inception_scores(trials: Sequence[TrialStatistics]) -> dict[str, float]:
