@@ -25,9 +25,8 @@ class CausalMask:
   layout: np.ndarray | None = None
   block: int = 1
 
-  def rows(self, positions: jax.Array, n_keys: int) -> jax.Array:
-    """Returns bool [len(positions) n_keys]: True where the key may be attended to."""
-    keys = jnp.arange(n_keys)
+  def rows(self, positions: jax.Array, keys: jax.Array) -> jax.Array:
+    """Returns bool [len(positions) len(keys)]: True where the key may be attended to."""
     admitted = keys <= positions[:, None]
     if self.layout is None:
       return admitted

@@ -131,7 +131,7 @@ class Prior(nnx.Module):
     config = self.config
     x = self.embed(rearrange(embeddings, 'B ... E -> B (...) E'))
     positions = jnp.arange(x.shape[1])
-    mask = self.mask.rows(positions, x.shape[1])
+    mask = self.mask.rows(positions, positions)
     graphdef, stacked = nnx.split(self.blocks)
 
     def layer(x, inputs):
