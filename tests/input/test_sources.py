@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.input.writing import write_shard, write_video
 from videogpt_jax.input import DatasetConfig, pipeline, shard_index
 
 CLIPS = pathlib.Path(__file__).parents[2] / '../shared/clips'
@@ -61,7 +62,7 @@ def test_a_program_that_reads_videos_ends(tmp_path):
   subprocess.run([sys.executable, '-c', program], cwd=root, timeout=120, check=True)
 
 
-def test_folders_are_classes_and_splits(tmp_path, write_video):
+def test_folders_are_classes_and_splits(tmp_path):
   for name in ('train/run/a.mkv', 'train/sit/b.avi', 'train/sit/deep/c.mp4', 'test/sit/d.mov'):
     write_video(tmp_path / name, n_frames=6)
   config = _config('folder', tmp_path, random_start=False)
@@ -73,7 +74,7 @@ def test_folders_are_classes_and_splits(tmp_path, write_video):
   assert sorted(labels.tolist()) == [0, 1, 1]
 
 
-def test_a_folder_without_test_holds_the_same_videos_out_each_time(tmp_path, write_video):
+def test_a_folder_without_test_holds_the_same_videos_out_each_time(tmp_path):
   for i in range(7):
     write_video(tmp_path / f'{i}.mkv', n_frames=4 + i)
   config = _config('folder', tmp_path, test_fraction=0.3)
@@ -83,9 +84,7 @@ def test_a_folder_without_test_holds_the_same_videos_out_each_time(tmp_path, wri
   assert sorted(lengths[0] + lengths[1]) == list(range(4, 11))
 
 
-def test_what_was_found_is_kept_and_a_changed_file_is_read_again(
-  tmp_path, write_video, monkeypatch
-):
+def test_what_was_found_is_kept_and_a_changed_file_is_read_again(tmp_path, monkeypatch):
   from videogpt_jax.input import video_index
 
   folder = tmp_path / 'videos'
@@ -100,11 +99,11 @@ def test_what_was_found_is_kept_and_a_changed_file_is_read_again(
   assert not scanned
   write_video(folder / 'b.mkv', n_frames=5)
   video_index.index.cache_clear()
-  assert len(video_index.index(folder)[folder / 'b.mkv'].stamps) == 5
+  assert len(video_index.index(folder)['b.mkv'].stamps) == 5
   assert scanned == ['b.mkv']
 
 
-def test_unusable_folders_are_refused_with_the_reasons(tmp_path, write_video):
+def test_unusable_folders_are_refused_with_the_reasons(tmp_path):
   folder = tmp_path / 'videos'
   with pytest.raises(ValueError, match='does not exist'):
     pipeline.describe(_config('folder', folder))
@@ -119,14 +118,14 @@ def test_unusable_folders_are_refused_with_the_reasons(tmp_path, write_video):
     pipeline.describe(_config('folder', folder / 'text.mp4'))
 
 
-def test_a_test_class_that_training_lacks_is_refused(tmp_path, write_video):
+def test_a_test_class_that_training_lacks_is_refused(tmp_path):
   for name in ('train/run/a.mkv', 'test/run/b.mkv', 'test/fly/c.mkv'):
     write_video(tmp_path / name)
-  with pytest.raises(ValueError, match=r'classes that .*train lacks: fly'):
+  with pytest.raises(ValueError, match=r'classes that train/ lacks: fly'):
     pipeline.describe(_config('folder', tmp_path))
 
 
-def test_labels_asked_of_a_source_without_classes_are_refused(tmp_path, write_video):
+def test_labels_asked_of_a_source_without_classes_are_refused(tmp_path):
   for name in 'abc':
     write_video(tmp_path / f'{name}.mkv')
   info = pipeline.describe(_config('folder', tmp_path))
@@ -184,7 +183,7 @@ def test_hdf5_that_is_missing_or_cut_short_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize('encode', [np.ndarray.tobytes, lambda x: tf.io.encode_png(x).numpy()])
-def test_shards_give_frames_labels_and_actions_of_the_same_moment(tmp_path, write_shard, encode):
+def test_shards_give_frames_labels_and_actions_of_the_same_moment(tmp_path, encode):
   write_shard(tmp_path / 'train-0.tfrecord', encode=encode)
   write_shard(tmp_path / 'train-1.tfrecord', lengths=(3, 9), first=3, encode=encode)
   write_shard(tmp_path / 'test-0.tfrecord', lengths=(5,), first=7, encode=encode)
@@ -206,7 +205,7 @@ def test_shards_give_frames_labels_and_actions_of_the_same_moment(tmp_path, writ
   assert seen == {(record, i) for record, n in n_places.items() for i in range(n)}
 
 
-def test_a_shard_cut_short_loses_its_last_records_only(tmp_path, write_shard, caplog):
+def test_a_shard_cut_short_loses_its_last_records_only(tmp_path, caplog):
   for name in ('train-0', 'test-0'):
     write_shard(tmp_path / f'{name}.tfrecord')
   shard_index.index_directory(str(tmp_path)).save(str(tmp_path))
@@ -219,7 +218,7 @@ def test_a_shard_cut_short_loses_its_last_records_only(tmp_path, write_shard, ca
   assert len(shard.offsets) == 2 and 'after 2 records' in problem
 
 
-def test_a_record_that_does_not_match_its_checksum_is_an_error(tmp_path, write_shard):
+def test_a_record_that_does_not_match_its_checksum_is_an_error(tmp_path):
   path = write_shard(tmp_path / 'train-0.tfrecord', lengths=(5,))
   shutil.copy(path, tmp_path / 'test-0.tfrecord')
   shard_index.index_directory(str(tmp_path)).save(str(tmp_path))
@@ -230,7 +229,7 @@ def test_a_record_that_does_not_match_its_checksum_is_an_error(tmp_path, write_s
     _first(_config('tfrecord', tmp_path), 'train')
 
 
-def test_directories_without_shards_or_manifest_are_refused(tmp_path, write_shard):
+def test_directories_without_shards_or_manifest_are_refused(tmp_path):
   config = _config('tfrecord', tmp_path / 'shards')
   with pytest.raises(ValueError, match='is no directory'):
     pipeline.describe(config)
@@ -245,7 +244,7 @@ def test_directories_without_shards_or_manifest_are_refused(tmp_path, write_shar
     shard_index.index_directory(str(tmp_path / 'shards'))
 
 
-def test_training_records_are_held_out_where_there_are_no_test_shards(tmp_path, write_shard):
+def test_training_records_are_held_out_where_there_are_no_test_shards(tmp_path):
   write_shard(tmp_path / 'train-0.tfrecord', lengths=(4,) * 9)
   shard_index.index_directory(str(tmp_path)).save(str(tmp_path))
   config = _config('tfrecord', tmp_path, test_fraction=0.34)

@@ -6,6 +6,7 @@ import av
 import numpy as np
 import pytest
 
+from tests.input.writing import write_video
 from videogpt_jax.input import video_file
 
 CLIPS = pathlib.Path(__file__).parents[2] / '../shared/clips'
@@ -17,7 +18,7 @@ def _brightness(frames):
 
 
 @pytest.mark.parametrize('suffix', ['.mp4', '.avi', '.mkv', '.mov'])
-def test_frames_come_by_their_place_in_display_order(tmp_path, write_video, suffix):
+def test_frames_come_by_their_place_in_display_order(tmp_path, suffix):
   path = write_video(tmp_path / f'a{suffix}')
   recording = video_file.scan(path)
   assert len(recording.stamps) == 8
@@ -28,7 +29,7 @@ def test_frames_come_by_their_place_in_display_order(tmp_path, write_video, suff
   assert _brightness(np.stack(list(passed))) == [0, 2, 2, 7]
 
 
-def test_a_frame_rate_takes_what_is_on_display(tmp_path, write_video):
+def test_a_frame_rate_takes_what_is_on_display(tmp_path):
   path = write_video(tmp_path / 'a.mkv', stamps=[0, 1, 2, 6, 7, 8, 9, 10])  # tenths of a second
   recording = video_file.scan(path)
   assert recording.seekable
@@ -49,7 +50,7 @@ def test_a_file_that_is_no_video_is_broken(tmp_path, content, reason):
     video_file.scan(path)
 
 
-def test_a_file_that_changed_since_it_was_scanned_is_reported(tmp_path, write_video):
+def test_a_file_that_changed_since_it_was_scanned_is_reported(tmp_path):
   recording = video_file.scan(write_video(tmp_path / 'a.mp4'))
   path = write_video(tmp_path / 'a.mp4', n_frames=4)
   with pytest.raises(video_file.BrokenVideoError, match='has changed'):

@@ -67,16 +67,19 @@ class Manifest:
   frames_key: str = 'frames'
   actions_key: str = 'actions'
 
-  def save(self, directory: str):
-    """Writes it as JSON, with the totals of each split for human eyes, atomically."""
-    totals = {
+  def totals(self) -> dict[str, dict[str, int]]:
+    """Clips and frames of each split."""
+    return {
       split: {
         'clips': sum(len(shard.offsets) for shard in shards),
         'frames': sum(sum(shard.lengths) for shard in shards),
       }
       for split, shards in self.splits.items()
     }
-    text = json.dumps({'totals': totals} | dataclasses.asdict(self))
+
+  def save(self, directory: str):
+    """Writes it as JSON, with the totals of each split for human eyes, atomically."""
+    text = json.dumps({'totals': self.totals()} | dataclasses.asdict(self))
     partial = tf.io.gfile.join(directory, f'.{MANIFEST}')
     with tf.io.gfile.GFile(partial, 'w') as file:
       file.write(text)

@@ -12,38 +12,33 @@ import numpy as np
 from absl import logging
 
 from videogpt_jax.input.cache import cache_path
-from videogpt_jax.input.video_file import SUFFIXES, BrokenVideoError, Recording, scan
-
-
-def list_videos(root: pathlib.Path) -> list[pathlib.Path]:
-  """The video files below a folder, by name, hidden ones left out."""
-  return sorted(
-    path
-    for path in root.rglob('*')
-    if path.suffix.lower() in SUFFIXES and not path.name.startswith('.') and path.is_file()
-  )
+from videogpt_jax.input.video_file import BrokenVideoError, Recording, scan
+from videogpt_jax.input.video_folder import list_videos
 
 
 @functools.lru_cache(maxsize=8)
-def index(root: pathlib.Path) -> dict[pathlib.Path, Recording | str]:
-  """The recording in each video file below a folder, or why there is none.
+def index(root: pathlib.Path) -> dict[str, Recording | str]:
+  """The recording in each video file below a folder, by relative path, or why there is none.
 
   Decodes in one thread a core. What it finds is kept in $XDG_CACHE_HOME/videogpt_jax by path, size
   and time of change, so that the next run decodes new files only.
   """
-  paths = list_videos(root)
+  names = list_videos(root)
   cache_file = cache_path(str(root.resolve()))
   known = _load(cache_file)
-  keys = [
-    f'{path.relative_to(root)}:{path.stat().st_size}:{path.stat().st_mtime_ns}' for path in paths
-  ]
-  new = [(key, path) for key, path in zip(keys, paths, strict=True) if key not in known]
+  keys = [_key(root, name) for name in names]
+  new = [(key, name) for key, name in zip(keys, names, strict=True) if key not in known]
   if new:
     logging.info('Decoding %d videos in %s once, to see what they hold', len(new), root)
-    found = _scan_all([path for _, path in new])
+    found = _scan_all([root / name for _, name in new])
     known |= {key: outcome for (key, _), outcome in zip(new, found, strict=True)}
     _save(cache_file, {key: known[key] for key in keys})
-  return {path: _unpack(known[key]) for key, path in zip(keys, paths, strict=True)}
+  return {name: _unpack(known[key]) for key, name in zip(keys, names, strict=True)}
+
+
+def _key(root, name):
+  stat = (root / name).stat()
+  return f'{name}:{stat.st_size}:{stat.st_mtime_ns}'
 
 
 def _scan_all(paths: Sequence[pathlib.Path]) -> list[dict | str]:

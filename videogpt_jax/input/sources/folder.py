@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import hashlib
 import pathlib
 from collections.abc import Mapping
 
@@ -11,7 +10,14 @@ import tensorflow as tf
 
 from videogpt_jax.input.clips import Clips, tell_skipped
 from videogpt_jax.input.config import DatasetConfig
-from videogpt_jax.input.video_file import SUFFIXES, Recording, read_frames
+from videogpt_jax.input.video_file import Recording, read_frames
+from videogpt_jax.input.video_folder import (
+  check_classes,
+  class_names_of,
+  class_of,
+  hold_out,
+  split_folders,
+)
 from videogpt_jax.input.video_index import index
 
 
@@ -44,7 +50,7 @@ def clips(config: DatasetConfig, split: str) -> Clips:
     frames = tf.numpy_function(decode, [number, start], tf.uint8, stateful=False)
     clip = {'video': tf.ensure_shape(frames, (config.sequence_length, None, None, 3))}
     if class_names:
-      clip['label'] = tf.constant([class_names.index(_class_of(name)) for name in names])[number]
+      clip['label'] = tf.constant([class_names.index(class_of(name)) for name in names])[number]
     return clip
 
   lengths = np.array([len(recording.stamps) for recording in recordings])
@@ -53,32 +59,25 @@ def clips(config: DatasetConfig, split: str) -> Clips:
 
 def _split(config, split) -> tuple[_Videos, tuple[str, ...] | None]:
   """The videos of a split, and the classes of the training split."""
-  root = pathlib.Path(config.path).expanduser()
-  if not root.is_dir():
-    what = 'is no folder' if root.exists() else 'does not exist'
-    raise ValueError(f'dataset.path ({root}) {what}; name a folder of {", ".join(SUFFIXES)} files')
+  train_folder, test_folder = split_folders(config.path)
   cut = (config.sequence_length, config.frame_skip, config.fps)
-  train_root = root / 'train' if (root / 'train').is_dir() else root
-  train = _usable(train_root, *cut)
-  if train_root == root or not (root / 'test').is_dir():
-    return _hold_out(train, config.test_fraction, split), train.class_names
+  train = _usable(train_folder, *cut)
+  if test_folder is None:
+    parts = hold_out(train.recordings, config.test_fraction)
+    recordings = {name: train.recordings[name] for name in parts[split == 'test']}
+    return dataclasses.replace(train, recordings=recordings), train.class_names
   if split == 'train':
     return train, train.class_names
-  test = _usable(root / 'test', *cut)
+  test = _usable(test_folder, *cut)
   if train.class_names:
-    unknown = sorted(set(test.class_names or ['(no class folder)']) - set(train.class_names))
-    if unknown:
-      raise ValueError(
-        f'{test.root} has classes that {train.root} lacks: {", ".join(unknown)}; a test class '
-        'needs training videos'
-      )
+    check_classes(list(test.recordings), train.class_names, config.path)
   return test, train.class_names
 
 
 @functools.lru_cache(maxsize=8)
 def _usable(root, length, frame_skip, fps):
   recordings, skipped = {}, []
-  found = {path.relative_to(root).as_posix(): outcome for path, outcome in index(root).items()}
+  found = index(root)
   for name, outcome in found.items():
     if isinstance(outcome, str):
       skipped.append(f'{name}: {outcome}')
@@ -89,22 +88,4 @@ def _usable(root, length, frame_skip, fps):
     else:
       recordings[name] = outcome
   tell_skipped(root, skipped, len(recordings))
-  in_folders = all('/' in name for name in found)
-  class_names = tuple(sorted({_class_of(name) for name in found})) if in_folders else None
-  return _Videos(root, recordings, tuple(skipped), class_names)
-
-
-def _class_of(name):
-  return name.split('/')[0]
-
-
-def _hold_out(videos, fraction, split):
-  """A share of the videos for the test, the same whatever their order; at least one."""
-  names = sorted(videos.recordings, key=lambda name: hashlib.sha256(name.encode()).digest())
-  n_test = max(1, round(fraction * len(names)))
-  if len(names) == 1:
-    raise ValueError(
-      f'{videos.root} holds one usable video, {names[0]}; training needs one more to test with'
-    )
-  part = names[:n_test] if split == 'test' else names[n_test:]
-  return dataclasses.replace(videos, recordings={name: videos.recordings[name] for name in part})
+  return _Videos(root, recordings, tuple(skipped), class_names_of(found))

@@ -1,0 +1,62 @@
+"""Preparation under Apache Beam, for data that outgrows a machine (the optional apache-beam[tfrecord])."""
+
+from collections.abc import Sequence
+
+import apache_beam as beam
+import tensorflow as tf
+from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions
+
+from data.convert import convert
+from data.formats import Listing
+from data.local import Job, finish
+from videogpt_jax.input.clips import tell_skipped
+from videogpt_jax.input.shards import Manifest
+
+_SKIPPED = 'skipped.txt'
+
+
+class _Convert(beam.DoFn):
+  """An item to its records; those of unusable items go to the output 'skipped'."""
+
+  def __init__(self, job: Job):
+    self._job = job
+
+  def process(self, item):
+    records, problem = convert(self._job.format_name, item, self._job.options)
+    if problem:
+      yield beam.pvalue.TaggedOutput('skipped', problem)
+    yield from records
+
+
+def run(job: Job, listing: Listing, arguments: Sequence[str]) -> Manifest:
+  """As data.local.run, on whatever runner `arguments` name. Workers must have this repository."""
+  options = PipelineOptions(list(arguments))
+  options.view_as(SetupOptions).save_main_session = False
+  lists = []
+  with beam.Pipeline(options=options) as pipeline:
+    for split in ('train', 'test'):
+      items = [item for item in listing.items if item.split == split]
+      if not items:
+        continue
+      outputs = (
+        pipeline
+        | f'{split}: list' >> beam.Create(items)
+        | f'{split}: spread' >> beam.Reshuffle()
+        | f'{split}: convert' >> beam.ParDo(_Convert(job)).with_outputs('skipped', main='records')
+      )
+      outputs.records | f'{split}: write' >> beam.io.WriteToTFRecord(
+        tf.io.gfile.join(job.out, split),
+        file_name_suffix='.tfrecord',
+        num_shards=-(-len(items) // listing.items_per_shard),
+      )
+      lists.append(outputs.skipped)
+    (
+      lists
+      | beam.Flatten()
+      | 'write skipped'
+      >> beam.io.WriteToText(tf.io.gfile.join(job.out, _SKIPPED), shard_name_template='')
+    )
+  with tf.io.gfile.GFile(tf.io.gfile.join(job.out, _SKIPPED)) as file:
+    skipped = file.read().splitlines()
+  tell_skipped(job.source, skipped, len(listing.items) - len(skipped))
+  return finish(job, listing, skipped)

@@ -1,0 +1,72 @@
+"""A piece of raw data to records; the same in one process, in many, or under Beam."""
+
+import importlib
+import itertools
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import tensorflow as tf
+
+from data.formats import Item, Options, RawClip, UnusableError
+from videogpt_jax.input.clips import resize_and_crop
+
+_CHUNK = 32  # frames resized at once
+_ENCODERS = {
+  'raw': lambda image: image.numpy().tobytes(),
+  'png': lambda image: tf.io.encode_png(image).numpy(),
+  'jpeg': lambda image: tf.io.encode_jpeg(image, quality=95).numpy(),
+}
+
+
+def convert(format_name: str, item: Item, options: Options) -> tuple[list[bytes], str]:
+  """The records of an item, as videogpt_jax/input/shards.py describes them.
+
+  Args:
+    format_name: of the module in data/formats.
+    item: the piece.
+    options: how it is stored.
+  Returns:
+    serialised tf.train.Examples, and why the item is unusable, or ''. An item is stored whole or
+    not at all.
+  """
+  reader = importlib.import_module(f'data.formats.{format_name}')
+  try:
+    clips = reader.read(item, options)
+    return [record for clip in clips for record in _records(clip, item.label, options)], ''
+  except UnusableError as error:
+    return [], f'{item.name}: {error}'
+
+
+def _records(clip: RawClip, label: int | None, options: Options) -> Iterator[bytes]:
+  """A recording in one record, or in several of `max_frames`."""
+  images = _encode(clip.frames, options)
+  n = 0
+  while part := list(itertools.islice(images, options.max_frames or None)):
+    actions = None if clip.actions is None else clip.actions[n : n + len(part)]
+    yield _example(part, actions, label, options)
+    n += len(part)
+
+
+def _encode(frames: Iterable[np.ndarray], options: Options) -> Iterator[bytes]:
+  encode = _ENCODERS[options.encoding]
+  frames = iter(frames)
+  while chunk := list(itertools.islice(frames, _CHUNK)):
+    video = resize_and_crop(np.stack(chunk), options.resolution, options.antialias)
+    video = tf.cast(tf.round(tf.clip_by_value(video, 0, 255)), tf.uint8)
+    yield from map(encode, video)
+
+
+def _example(images, actions, label, options):
+  size = options.resolution
+  n_channels = len(images[0]) // size**2 if options.encoding == 'raw' else 3
+  features = {
+    'frames': tf.train.Feature(bytes_list=tf.train.BytesList(value=images)),
+    'shape': tf.train.Feature(int64_list=tf.train.Int64List(value=[size, size, n_channels])),
+  }
+  if label is not None:
+    features['label'] = tf.train.Feature(int64_list=tf.train.Int64List(value=[label]))
+  if actions is not None:
+    values = tf.train.FloatList(value=actions.ravel())
+    features['actions'] = tf.train.Feature(float_list=values)
+  example = tf.train.Example(features=tf.train.Features(feature=features))
+  return example.SerializeToString(deterministic=True)  # the same data, the same checksum

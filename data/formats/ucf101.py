@@ -1,0 +1,25 @@
+"""UCF-101: UCF-101/CLASS/*.avi beside the official lists in ucfTrainTestlist/."""
+
+import pathlib
+
+from data.formats import Item, Listing, Options
+from data.formats.videos import read as read
+
+
+def list_items(source: str, options: Options) -> Listing:
+  """A video an item, in the train and test lists number `official_split`."""
+  if options.official_split not in (1, 2, 3):
+    raise ValueError(f'official_split ({options.official_split}) must be 1, 2 or 3')
+  root, lists = pathlib.Path(source, 'UCF-101'), pathlib.Path(source, 'ucfTrainTestlist')
+  if not root.is_dir() or not lists.is_dir():
+    raise ValueError(f'{source} must hold UCF-101/ and ucfTrainTestlist/, unpacked side by side')
+  class_names = [
+    line.split()[1] for line in (lists / 'classInd.txt').read_text().splitlines() if line
+  ]
+  numbers = {name: number for number, name in enumerate(class_names)}
+  items = []
+  for split in ('train', 'test'):
+    text = (lists / f'{split}list0{options.official_split}.txt').read_text()
+    names = [line.split()[0] for line in text.splitlines() if line.strip()]
+    items += [Item(name, split, str(root / name), numbers[name.split('/')[0]]) for name in names]
+  return Listing(items, class_names)
