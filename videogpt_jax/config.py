@@ -1,0 +1,110 @@
+"""An experiment: the sections of a configuration, typed and checked.
+
+A file in configs/ fills an Experiment and hands it out as an ml_collections.ConfigDict, so that
+every key can be overridden on the command line; `from_dict` turns that back. A key that no section
+has stops the run.
+"""
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+import ml_collections
+
+from videogpt_jax.input.config import DatasetConfig
+from videogpt_jax.models.attention import strided_mask
+from videogpt_jax.models.prior import CodeSpec
+from videogpt_jax.models.transformer import PriorConfig
+from videogpt_jax.models.vqvae import VQVAEConfig
+from videogpt_jax.sampling.config import SampleConfig
+from videogpt_jax.sampling.controls import make_controls
+from videogpt_jax.training.fit import TrainingConfig
+from videogpt_jax.training.sharding import MeshConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+  """All that defines a run. `name` is also the workdir's, unless one is given."""
+
+  name: str = 'experiment'
+  seed: int = 0
+  dataset: DatasetConfig = dataclasses.field(default_factory=DatasetConfig)
+  vqvae: VQVAEConfig = dataclasses.field(default_factory=VQVAEConfig)
+  vqvae_training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
+  prior: PriorConfig = dataclasses.field(default_factory=PriorConfig)
+  prior_training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
+  mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)
+  sample: SampleConfig = dataclasses.field(default_factory=SampleConfig)
+
+  def __post_init__(self):
+    spec = self.codes
+    if self.prior.attn_type == 'sparse':
+      strided_mask(spec.latent_shape, self.prior.attn_block, self.prior.n_local_blocks)
+    if self.prior.n_cond_frames and spec.resolution % 4:
+      raise ValueError(
+        f'frame conditioning needs a resolution ({spec.resolution}) divisible by 4; use '
+        f'{max(spec.resolution // 4, 1) * 4}'
+      )
+    if not self.prior.n_cond_frames <= spec.sequence_length:
+      raise ValueError(
+        f'prior.n_cond_frames ({self.prior.n_cond_frames}) must not exceed '
+        f'dataset.sequence_length ({spec.sequence_length})'
+      )
+    make_controls(spec.n_codes, self.sample.temperature, self.sample.top_k, self.sample.top_p)
+
+  @property
+  def codes(self) -> CodeSpec:
+    """What the prior must know of the tokenizer (ValueError where the sizes do not fit)."""
+    data = self.dataset
+    return CodeSpec(
+      self.vqvae.latent_shape(data.sequence_length, data.resolution),
+      self.vqvae.n_codes,
+      self.vqvae.embedding_dim // self.vqvae.n_codebooks,
+      data.sequence_length,
+      data.resolution,
+    )
+
+  def to_config_dict(self) -> ml_collections.ConfigDict:
+    """Returns the ConfigDict that a file in configs/ hands out."""
+    return ml_collections.ConfigDict(_to_dict(self))
+
+
+def from_dict(values: Mapping[str, Any]) -> Experiment:
+  """Returns the Experiment of a ConfigDict or of a workdir's config.json.
+
+  Raises:
+    ValueError: a key is unknown, or a value impossible.
+  """
+  return _build(Experiment, values, 'config')
+
+
+def _to_dict(section: Any) -> dict[str, Any]:
+  """Nested dicts; what may be None becomes a placeholder, so that it can be set by a flag."""
+  hints = typing.get_type_hints(type(section))
+  values = {}
+  for field in dataclasses.fields(section):
+    value = getattr(section, field.name)
+    if dataclasses.is_dataclass(value):
+      value = _to_dict(value)
+    elif value is None:
+      kind = next(t for t in typing.get_args(hints[field.name]) if t is not types.NoneType)
+      value = ml_collections.config_dict.placeholder(kind)
+    values[field.name] = value
+  return values
+
+
+def _build(section: type, values: Mapping[str, Any], path: str) -> Any:
+  hints = typing.get_type_hints(section)
+  arguments = {}
+  for key, value in values.items():
+    if key not in hints:
+      near = difflib.get_close_matches(key, hints, 1)
+      hint = f'did you mean {near[0]!r}?' if near else f'keys here: {", ".join(hints)}'
+      raise ValueError(f'unknown key {path}.{key}; {hint}')
+    if dataclasses.is_dataclass(hints[key]):
+      value = _build(hints[key], value, f'{path}.{key}')
+    arguments[key] = tuple(value) if isinstance(value, list) else value
+  return section(**arguments)

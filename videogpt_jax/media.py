@@ -1,0 +1,76 @@
+"""Video files: mp4 by PyAV, gif by Pillow, and labelled grids.
+
+Axis letters: n videos; T H W frames, height, width.
+"""
+
+import fractions
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import av
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+GAP = 2
+"""Pixels between the cells of a grid."""
+
+MIN_CELL = 96
+"""Smaller videos are enlarged by a whole factor to about this many pixels, to be looked at."""
+
+
+def enlarge(videos: np.ndarray) -> np.ndarray:
+  """Returns uint8 [... H W 3] repeated by a whole factor, up to about `MIN_CELL` pixels."""
+  factor = max(1, round(MIN_CELL / videos.shape[-2]))
+  return videos.repeat(factor, axis=-3).repeat(factor, axis=-2)
+
+
+def grid(
+  videos: np.ndarray, labels: Sequence[str] | None = None, columns: int | None = None
+) -> np.ndarray:
+  """Lays videos out in rows, each under its label.
+
+  Args:
+    videos: uint8 [n T H W 3].
+    labels: n texts, or None.
+    columns: a row; by default about as many as there are rows.
+  Returns:
+    uint8 [T H' W' 3].
+  """
+  n, T, H, W, _ = videos.shape
+  columns = columns or math.ceil(math.sqrt(n))
+  rows = math.ceil(n / columns)
+  head = 14 if labels else 0
+  height, width = head + H + GAP, W + GAP
+  sheet = np.full((T, rows * height, columns * width, 3), 40, np.uint8)
+  for i, video in enumerate(videos):
+    top, left = i // columns * height + head, i % columns * width
+    sheet[:, top : top + H, left : left + W] = video
+    if labels:
+      sheet[:, top - head : top, left : left + W] = _text(labels[i], W, head)
+  return sheet
+
+
+def _text(text: str, width: int, height: int) -> np.ndarray:
+  image = Image.new('RGB', (width, height), (40, 40, 40))
+  ImageDraw.Draw(image).text((2, 1), text, (230, 230, 230), font=ImageFont.load_default(10))
+  return np.asarray(image)
+
+
+def write_gif(path: Path, video: np.ndarray, fps: int):
+  """Writes uint8 [T H W 3] as a GIF that repeats for ever."""
+  frames = [Image.fromarray(frame) for frame in video]
+  frames[0].save(path, save_all=True, append_images=frames[1:], duration=round(1000 / fps), loop=0)
+
+
+def write_mp4(path: Path, video: np.ndarray, fps: int):
+  """Writes uint8 [T H W 3] as H.264; odd sizes get a line of padding, which the codec needs."""
+  video = np.pad(video, [(0, 0), (0, video.shape[1] % 2), (0, video.shape[2] % 2), (0, 0)])
+  with av.open(str(path), 'w') as container:
+    stream = container.add_stream('libx264', rate=fractions.Fraction(fps), options={'crf': '17'})
+    stream.height, stream.width, stream.pix_fmt = video.shape[1], video.shape[2], 'yuv420p'
+    for frame in video:
+      for packet in stream.encode(av.VideoFrame.from_ndarray(frame, format='rgb24')):
+        container.mux(packet)
+    for packet in stream.encode():
+      container.mux(packet)

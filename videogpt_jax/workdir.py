@@ -1,0 +1,164 @@
+"""A run's folder: which experiment it belongs to, what has finished, and its trained models."""
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from flax import nnx
+
+from videogpt_jax.api import Tokenizer, VideoGPT
+from videogpt_jax.config import Experiment, from_dict
+from videogpt_jax.models.prior import Prior
+from videogpt_jax.models.vqvae import VQVAE
+from videogpt_jax.training.checkpoint import Checkpoints, restore_model
+from videogpt_jax.training.logging import read_json, write_json
+
+TRAINED = ('vqvae', 'prior')
+"""The stages that leave checkpoints."""
+
+SHAPES_CHECKPOINTS = {
+  'vqvae': ('seed', 'dataset', 'vqvae', 'vqvae_training'),
+  'prior': ('seed', 'dataset', 'vqvae', 'vqvae_training', 'prior', 'prior_training'),
+}
+"""Sections that a stage's checkpoints depend on, so that they must not change under them."""
+
+REPORTING = ('log_every', 'evaluate_every', 'evaluate_batches', 'checkpoint_every')
+"""Keys of a training section that change nothing that is learnt."""
+
+
+def checkpoints_of(path: Path, stage: str) -> Path:
+  """Returns the folder of a stage's checkpoints."""
+  return path / stage / 'checkpoints'
+
+
+def claim(path: Path, experiment: Experiment):
+  """Makes `path` this experiment's folder, or sees that it already is.
+
+  Raises:
+    ValueError: it cannot be written to, or holds something else; nothing in it is changed then.
+  """
+  try:
+    path.mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    raise ValueError(f'cannot make workdir {path} ({error.strerror}); choose another') from None
+  if not os.access(path, os.W_OK | os.X_OK):
+    raise ValueError(f'cannot write to workdir {path}; choose another')
+  if not (path / 'config.json').exists():
+    if any(path.iterdir()):
+      raise ValueError(
+        f'workdir {path} holds files and no config.json, so that it is not of this program; '
+        'choose an empty or new folder'
+      )
+  else:
+    _check_same(path, experiment)
+  write_json(path / 'config.json', dataclasses.asdict(experiment))
+
+
+def _check_same(path: Path, experiment: Experiment):
+  old, new = read_experiment(path), experiment
+  for stage, sections in SHAPES_CHECKPOINTS.items():
+    if not _has_checkpoints(path, stage):
+      continue
+    for section in sections:
+      for key, was, wanted in _differences(getattr(old, section), getattr(new, section), section):
+        raise ValueError(
+          f'workdir {path} holds {stage} checkpoints of another configuration: {key} is {was!r} '
+          f'there and {wanted!r} here; choose another --workdir, or set {key} back'
+        )
+
+
+def _differences(old: Any, new: Any, path: str):
+  """Yields (key, old, new) wherever two sections differ in what is learnt."""
+  if not dataclasses.is_dataclass(old):
+    if old != new:
+      yield path, old, new
+    return
+  for field in dataclasses.fields(old):
+    if field.name not in REPORTING:
+      pair = getattr(old, field.name), getattr(new, field.name)
+      yield from _differences(*pair, f'{path}.{field.name}')
+
+
+def _has_checkpoints(path: Path, stage: str) -> bool:
+  folder = checkpoints_of(path, stage)
+  return folder.is_dir() and any(child.name.isdigit() for child in folder.iterdir())
+
+
+def read_experiment(path: Path) -> Experiment:
+  """Returns the experiment that `path` belongs to.
+
+  Raises:
+    FileNotFoundError: it is no workdir.
+    ValueError: its config.json is broken.
+  """
+  file = path / 'config.json'
+  if not file.exists():
+    raise FileNotFoundError(f'{path} has no config.json, so that it is no workdir of a run')
+  try:
+    return from_dict(json.loads(file.read_text()))
+  except json.JSONDecodeError as error:
+    raise ValueError(f'{file} is broken ({error}); restore it or train anew') from None
+
+
+def is_trained(path: Path, stage: str) -> bool:
+  """Whether a stage's last checkpoint is there."""
+  if not _has_checkpoints(path, stage):
+    return False
+  steps = getattr(read_experiment(path), f'{stage}_training').steps
+  with Checkpoints(checkpoints_of(path, stage)) as checkpoints:
+    return checkpoints.latest_step() == steps
+
+
+def settings_of(experiment: Experiment, stage: str) -> dict[str, Any]:
+  """What the outputs of an untrained stage (sample, evaluate) depend on."""
+  everything = dataclasses.asdict(experiment)
+  wanted = {'sample': ('sample',), 'evaluate': ('sample',)}[stage]
+  return {name: everything[name] for name in (*SHAPES_CHECKPOINTS['prior'], *wanted)}
+
+
+def is_finished(path: Path, experiment: Experiment, stage: str) -> bool:
+  """Whether a stage has done all that this experiment asks of it."""
+  if stage in TRAINED:
+    return is_trained(path, stage)
+  done = read_json(path / 'finished.json', {}).get(stage)
+  return done == json.loads(json.dumps(settings_of(experiment, stage)))
+
+
+def mark_finished(path: Path, experiment: Experiment, stage: str):
+  """Notes that sample or evaluate has ended, and with which settings."""
+  file = path / 'finished.json'
+  write_json(file, read_json(file, {}) | {stage: settings_of(experiment, stage)})
+
+
+def load_tokenizer(path: Path) -> Tokenizer:
+  """Returns the trained VQ-VAE of a workdir.
+
+  Raises:
+    FileNotFoundError: there is none, or `path` is no workdir.
+  """
+  experiment = read_experiment(path)
+  vqvae = nnx.eval_shape(lambda: VQVAE(experiment.vqvae, rngs=nnx.Rngs(0)))
+  _restore(vqvae, path, 'vqvae')
+  return Tokenizer(vqvae, experiment.dataset.sequence_length, experiment.dataset.resolution)
+
+
+def load_videogpt(path: Path) -> VideoGPT:
+  """Returns the trained prior and VQ-VAE of a workdir.
+
+  Raises:
+    FileNotFoundError: one of them is missing, or `path` is no workdir.
+  """
+  tokenizer = load_tokenizer(path)
+  experiment = read_experiment(path)
+  prior = nnx.eval_shape(lambda: Prior(experiment.prior, tokenizer.spec, rngs=nnx.Rngs(0)))
+  _restore(prior, path, 'prior')
+  return VideoGPT(tokenizer, prior)
+
+
+def _restore(model: nnx.Module, path: Path, stage: str):
+  if not _has_checkpoints(path, stage):
+    raise FileNotFoundError(f'workdir {path} has no trained {stage}; run --stages={stage} first')
+  _, params, variables = nnx.split(model, nnx.Param, ...)
+  nnx.update(model, *restore_model(checkpoints_of(path, stage), params, variables))
