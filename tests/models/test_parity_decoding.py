@@ -1,6 +1,7 @@
-"""Incremental decoding gives the published logits, codes and videos, and equals the forward."""
+"""Forward and incremental decoding agree, and give the published logits, codes and videos."""
 
 import functools
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -8,14 +9,25 @@ import pytest
 
 from tests.goldens.golden import Golden, models_of, prior_of, relative_error
 from videogpt_jax.sampling.controls import make_controls
-from videogpt_jax.sampling.loop import decode
+from videogpt_jax.sampling.loop import Decoded, decode
+from videogpt_jax.stages.train_prior import nats_per_code
 
 NAMES = ['gpt_uncond', 'gpt_class', 'gpt_frame', 'gpt_class_frame', 'gpt_sparse']
 
 
+class Results(NamedTuple):
+  """Of the forward; of decoding, teacher forced and greedy; and the greedy video."""
+
+  golden: Golden
+  memory: jax.Array | None
+  forward: jax.Array
+  forced: Decoded
+  greedy: Decoded
+  video: jax.Array
+
+
 @functools.cache
-def decoded(name):
-  """Logits of the forward and of decoding, teacher forced; greedy codes and their video."""
+def decoded(name) -> Results:
   golden = Golden(name)
   vqvae, prior = models_of(prior_of(golden))
   codes, config = golden['in/encodings'], prior.config
@@ -30,32 +42,45 @@ def decoded(name):
     embeddings = vqvae.codebook.embeddings[...]
     out = decode(prior, embeddings, condition, keys, greedy, codes, n_given, with_logits=True)
     forward = prior(vqvae.codebook.lookup(codes), condition)
-    return forward, out.logits, out.codes, out.log_likelihood, vqvae.decode(out.codes)
+    return condition.memory, forward, out, vqvae.decode(out.codes)
 
-  forward, forced, same, log_likelihood, _ = run(codes, codes[0].size)
-  _, _, greedy, _, video = run(codes, 0)
-  np.testing.assert_array_equal(same, codes)
-  return golden, forward, forced, log_likelihood, greedy, video
+  memory, forward, forced, _ = run(codes, codes[0].size)
+  _, _, greedy, video = run(codes, 0)
+  np.testing.assert_array_equal(forced.codes, codes)
+  return Results(golden, memory, forward, forced, greedy, video)
 
 
 @pytest.mark.parametrize('name', NAMES)
 class TestDecoding:
   def test_logits(self, name):
-    golden, _, forced, *_ = decoded(name)
-    assert relative_error(forced, golden['decode/logits']) < 1e-4
+    results = decoded(name)
+    assert relative_error(results.forced.logits, results.golden['decode/logits']) < 1e-4
 
   def test_logits_equal_those_of_the_forward_at_every_position(self, name):
-    _, forward, forced, *_ = decoded(name)
-    assert relative_error(forced, forward) < 1e-4
+    results = decoded(name)
+    assert relative_error(results.forced.logits, results.forward) < 1e-4
 
   def test_log_likelihood_is_that_of_the_forward(self, name):
-    golden, forward, _, log_likelihood, *_ = decoded(name)
-    codes = golden['in/encodings'][..., None]
-    log_p = np.take_along_axis(np.asarray(jax.nn.log_softmax(forward)), codes, axis=-1)
-    np.testing.assert_allclose(log_likelihood, log_p.sum(axis=(1, 2, 3, 4)), 1e-5)
+    results = decoded(name)
+    codes = results.golden['in/encodings']
+    nats = nats_per_code(results.forward, codes) * codes[0].size
+    np.testing.assert_allclose(results.forced.log_likelihood, -nats, 1e-5)
 
   def test_greedy_codes_and_video(self, name):
-    golden, *_, greedy, video = decoded(name)
-    np.testing.assert_array_equal(greedy, golden['greedy/encodings'])
-    in_unit_range = np.clip(video, -0.5, 0.5) + 0.5
-    assert np.abs(in_unit_range - golden.video('greedy/video')).max() < 1e-3
+    results = decoded(name)
+    np.testing.assert_array_equal(results.greedy.codes, results.golden['greedy/encodings'])
+    in_unit_range = np.clip(results.video, -0.5, 0.5) + 0.5
+    assert np.abs(in_unit_range - results.golden.video('greedy/video')).max() < 1e-3
+
+
+@pytest.mark.parametrize('name', NAMES[:-1])  # the published sparse forward needs DeepSpeed
+def test_logits_of_the_forward(name):
+  results = decoded(name)
+  assert relative_error(results.forward, results.golden['eval/logits']) < 1e-4
+
+
+@pytest.mark.parametrize('name', ['gpt_frame', 'gpt_class_frame'])
+def test_memory_of_the_conditioning_frames(name):
+  results = decoded(name)
+  recorded = results.golden['eval/frame_cond']
+  assert relative_error(results.memory.reshape(recorded.shape), recorded) < 1e-4

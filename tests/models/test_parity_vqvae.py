@@ -60,14 +60,14 @@ def training_step(name):
   @jax.jit
   def step(params, variables):
     def loss_fn(params):
-      model = nnx.merge(graphdef, params, variables, copy=True)
-      loss, metrics = train_vqvae.loss(model, None, batch, key)
-      return loss, (metrics, nnx.state(model, nnx.Not(nnx.Param)))
+      model, outputs = nnx.merge(graphdef, params, variables, copy=True), []
+      recording = lambda *inputs: outputs.append(model(*inputs)) or outputs[-1]
+      loss, metrics = train_vqvae.loss(recording, None, batch, key)
+      return loss, (metrics, outputs[-1], nnx.state(model, nnx.Not(nnx.Param)))
 
-    (loss, (metrics, after)), grads = jax.value_and_grad(loss_fn, has_aux=True)(params)
+    (loss, (metrics, out, after)), grads = jax.value_and_grad(loss_fn, has_aux=True)(params)
     adam = make_optimizer(OptimizerConfig(3e-4, 'constant', clip_norm=0), steps=1)
     updates, _ = adam.update(grads, adam.init(params), params)
-    out = nnx.merge(graphdef, params, variables, copy=True)(batch['video'], key)
     return loss, metrics, out, grads, nnx.merge_state(apply_updates(params, updates), after)
 
   loss, metrics, out, grads, after = step(params, variables)
