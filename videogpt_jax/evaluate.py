@@ -10,7 +10,7 @@ import sys
 
 from absl import app, flags
 
-from videogpt_jax.evaluation import evaluate, protocols
+from videogpt_jax.evaluation import evaluate, protocols, report
 from videogpt_jax.evaluation.clips import ClipConfig, open_clips
 from videogpt_jax.evaluation.networks import load_networks
 
@@ -51,8 +51,8 @@ _OUT = flags.DEFINE_string('out', 'evaluation.json', 'File of the result.')
 def main(argv):
   if len(argv) > 1:
     raise app.UsageError(f'unknown arguments {argv[1:]}; flags start with --')
-  if not _SAMPLES.value or not _REFERENCE.value:
-    raise app.UsageError('give --samples and --reference')
+  if not _REFERENCE.value or not (_SAMPLES.value or _RECONSTRUCTIONS.value):
+    raise app.UsageError('give --reference, and --samples or --reconstructions')
   try:
     result = evaluate.evaluate(
       _clip_sets(),
@@ -63,8 +63,8 @@ def main(argv):
     )
   except (ValueError, FileNotFoundError) as error:
     sys.exit(f'error: {error}')
-  evaluate.write(result, pathlib.Path(_OUT.value))
-  print(evaluate.report(result))
+  report.write(result, pathlib.Path(_OUT.value))
+  print(report.summarise(result))
 
 
 def _clip_sets() -> evaluate.ClipSets:
@@ -76,11 +76,11 @@ def _clip_sets() -> evaluate.ClipSets:
     float_range=tuple(map(float, _FLOAT_RANGE.value)),
     resolution=_RESOLUTION.value,
   )
-  reconstructions = _RECONSTRUCTIONS.value
+  open_if_given = lambda path: open_clips(path, config) if path else None
   return evaluate.ClipSets(
-    samples=open_clips(_SAMPLES.value, config),
     reference=open_clips(_REFERENCE.value, config),
-    reconstructions=open_clips(reconstructions, config) if reconstructions else None,
+    samples=open_if_given(_SAMPLES.value),
+    reconstructions=open_if_given(_RECONSTRUCTIONS.value),
     paired=_PAIRED.value,
     config=config,
   )

@@ -11,7 +11,7 @@ import pytest
 
 from tests.evaluation import published_weights
 from tests.goldens import recipe
-from videogpt_jax.evaluation import evaluate, i3d_weights, lpips, networks, protocols
+from videogpt_jax.evaluation import evaluate, i3d_weights, lpips, networks, protocols, report
 from videogpt_jax.evaluation.clips import ArrayClips
 from videogpt_jax.evaluation.extract import Extractor
 
@@ -32,7 +32,7 @@ def _evaluate(samples, reference, protocol=_ALL, **kwargs):
   sets = {name: kwargs.pop(name) for name in ('reconstructions', 'paired') if name in kwargs}
   if 'reconstructions' in sets:
     sets['reconstructions'] = ArrayClips(sets['reconstructions'])
-  clip_sets = evaluate.ClipSets(ArrayClips(samples), ArrayClips(reference), **sets)
+  clip_sets = evaluate.ClipSets(ArrayClips(reference), ArrayClips(samples), **sets)
   return evaluate.evaluate(clip_sets, protocol, kwargs.pop('networks', _NETWORKS), **kwargs)
 
 
@@ -64,12 +64,11 @@ def test_the_record_holds_what_it_takes_to_repeat_it(tmp_path):
   assert result['sets']['reference']['n_clips'] == 9
   assert result['clip']['size_t_h_w_c'] == [4, 8, 7, 3]
   assert result['code_version'] != 'unknown' or not (_ROOT / '.git').exists()
-  evaluate.write(result, tmp_path / 'deep' / 'result.json')
+  report.write(result, tmp_path / 'deep' / 'result.json')
   assert json.loads((tmp_path / 'deep' / 'result.json').read_text()) == result
-  report = evaluate.report(result)
-  assert (
-    'missing lpips' in report and 'fvd_star' in report and ' +- ' in report and 'seed 4' in report
-  )
+  text = report.summarise(result)
+  for part in ('missing lpips', 'fvd_star', ' +- ', 'seed 4'):
+    assert part in text
   again = _evaluate(samples, reference, protocol, reconstructions=_clips(9, 0, 0.02), seed=4)
   assert again['scores'] == scores
 
@@ -86,7 +85,7 @@ def test_paired_scores_compare_clip_by_clip(tmp_path):
   assert 0.5 < result['scores']['ssim'] < 1
   assert {'fvd, kvd', 'inception_score', 'lpips'} == set(result['missing'])
   same = _evaluate(big(reference), big(reference), networks=networks.Networks(), paired=True)
-  evaluate.write(same, tmp_path / 'same.json')  # an infinite PSNR is no JSON number
+  report.write(same, tmp_path / 'same.json')  # an infinite PSNR is no JSON number
   assert json.loads((tmp_path / 'same.json').read_text())['scores']['psnr_db'] == 'inf'
   with pytest.raises(ValueError, match='as many samples'):
     _evaluate(big(samples), big(reference[:4]), networks=networks.Networks(), paired=True)
@@ -98,7 +97,7 @@ def test_doubtful_comparisons_are_warned_of(tmp_path):
   assert 'differ in number' in warning
   lossy = ArrayClips(_clips(4))
   lossy.lossy = '.mp4'
-  sets = evaluate.ClipSets(ArrayClips(_clips(4)), lossy)
+  sets = evaluate.ClipSets(lossy, ArrayClips(_clips(4)))
   (warning,) = evaluate.evaluate(sets, _ALL, _NETWORKS)['warnings']
   assert 'the reference set has lossy files (.mp4)' in warning
   other = protocols.Protocol('videogpt', 4, 1, 'this test')
@@ -106,8 +105,18 @@ def test_doubtful_comparisons_are_warned_of(tmp_path):
   assert 'not what the name videogpt stands for' in warning
 
 
+def test_a_tokenizer_is_scored_without_samples():
+  sets = evaluate.ClipSets(ArrayClips(_clips(9)), reconstructions=ArrayClips(_clips(9, noise=0.02)))
+  alone = evaluate.evaluate(sets, _ALL, _NETWORKS)['scores']
+  assert not {'fvd', 'fvd_star', 'inception_score'} & alone.keys()
+  full = _evaluate(_clips(9, 1), _clips(9), reconstructions=_clips(9, noise=0.02))['scores']
+  assert alone == {name: full[name] for name in alone} and 'r_fvd' in alone
+  with pytest.raises(ValueError, match='there must be samples'):
+    evaluate.ClipSets(ArrayClips(_clips(9)))
+
+
 def test_bad_sets_are_refused():
-  with pytest.raises(ValueError, match=r'\(4, 8, 7, 3\) and reference \(4, 7, 7, 3\)'):
+  with pytest.raises(ValueError, match=r'\(4, 8, 7, 3\) and \(4, 7, 7, 3\)'):
     _evaluate(_clips(4), _clips(4)[:, :, 1:])
   bad = _clips(9)
   bad[7, 2] = np.nan

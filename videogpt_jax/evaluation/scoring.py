@@ -144,12 +144,12 @@ def paired_scores(
   return {name: float(x) for name, x in zip(names, means, strict=True)} | {'nmse': float(nmse)}
 
 
-def check_sizes(samples: np.ndarray, reference: np.ndarray) -> None:
-  """Refuses sets of different frame counts or sizes (ValueError)."""
-  if samples.shape[1:] != reference.shape[1:]:
+def check_sizes(a: np.ndarray, b: np.ndarray) -> None:
+  """Refuses clips of different frame counts or sizes (ValueError)."""
+  if a.shape[1:] != b.shape[1:]:
     raise ValueError(
-      f'samples {samples.shape[1:]} and reference {reference.shape[1:]} must have the same size '
-      '[T H W C]; bring them to one size, or set --n_frames and --resolution'
+      f'the sets have clips of {a.shape[1:]} and {b.shape[1:]}, which must be the same size '
+      '[T H W C]; set --n_frames and --resolution'
     )
 
 
