@@ -10,11 +10,12 @@ import pytest
 from flax import nnx
 from safetensors.numpy import save_file
 
+import videogpt_jax
 from tests.goldens.golden import HERE as GOLDENS
-from tests.goldens.golden import Golden, checkpoint, models_of, prior_of, relative_error
+from tests.goldens.golden import Golden, checkpoint, prior_of, relative_error
 from videogpt_jax.interop import published, well_known
 from videogpt_jax.interop.torch_file import read_checkpoint, write_checkpoint
-from videogpt_jax.models.prior import CodeSpec, Prior
+from videogpt_jax.models.prior import Prior
 from videogpt_jax.models.transformer import PriorConfig
 from videogpt_jax.models.vqvae import VQVAE, VQVAEConfig
 
@@ -30,26 +31,22 @@ def assert_same_tensors(ours: dict, theirs: dict):
 
 
 def test_a_vqvae_checkpoint_gives_the_results_of_its_golden_file():
-  golden, loaded = Golden('vqvae_ds444'), published.load(GOLDENS / 'vqvae.ckpt')
-  assert loaded.prior is None
-  assert loaded.vqvae == VQVAEConfig(8, 32, n_hiddens=16, n_res_layers=2, downsample=(4, 4, 4))
-  assert (loaded.sequence_length, loaded.resolution) == (8, 32)
-  vqvae, _ = models_of(loaded)
-  codes = jax.jit(vqvae.encode)(golden.video('in/video'))
+  golden, vqvae = Golden('vqvae_ds444'), videogpt_jax.load_vqvae(GOLDENS / 'vqvae.ckpt')
+  assert vqvae.config == VQVAEConfig(8, 32, n_hiddens=16, n_res_layers=2, downsample=(4, 4, 4))
+  assert (vqvae.sequence_length, vqvae.resolution) == (8, 32)
+  codes = vqvae.encode(golden.video('in/video'))
   np.testing.assert_array_equal(codes, golden['eval/encodings'])
-  video = jax.jit(vqvae.decode)(codes)
-  assert relative_error(video, golden.video('eval/recon')) < 1e-4
-  assert vqvae.codebook.initialised[...]
+  assert relative_error(vqvae.decode(codes), golden.video('eval/recon')) < 1e-4
 
 
 def test_a_prior_checkpoint_gives_the_results_of_its_golden_file():
-  golden, loaded = Golden('gpt_uncond'), published.load(GOLDENS / 'gpt_uncond.ckpt')
-  assert loaded.codes == CodeSpec((2, 8, 8), 32, 8, sequence_length=8, resolution=16)
-  vqvae, prior = models_of(loaded)
-  codes = jax.jit(vqvae.encode)(golden.video('in/video'))
+  golden, gpt = Golden('gpt_uncond'), videogpt_jax.load_videogpt(GOLDENS / 'gpt_uncond.ckpt')
+  assert gpt.latent_shape == (2, 8, 8)
+  codes = gpt.vqvae.encode(golden.video('in/video'))
   np.testing.assert_array_equal(codes, golden['in/encodings'])
-  logits = jax.jit(lambda x: prior(x, prior.condition()))(vqvae.codebook.lookup(codes))
-  assert relative_error(logits, golden['eval/logits']) < 1e-4
+  assert relative_error(gpt.logits(codes), golden['eval/logits']) < 1e-4
+  video = gpt.sample(2, temperature=0)
+  assert np.abs(video - golden.video('greedy/video')).max() < 1e-3
 
 
 @pytest.mark.parametrize('name', PRIORS)
@@ -103,8 +100,10 @@ def test_every_kind_of_prior_is_exported_as_it_came(name):
     np.testing.assert_array_equal(ours, theirs)
 
 
-def test_a_codebook_without_use_is_not_initialised():
+def test_a_codebook_is_initialised_if_it_was_used():
   tree = read_checkpoint(GOLDENS / 'vqvae.ckpt')
+  state = published.from_checkpoint(tree).vqvae_state
+  assert state['codebook']['initialised'][...]
   tree['state_dict']['codebook.N'] = np.zeros(32, np.float32)
   state = published.from_checkpoint(tree).vqvae_state
   assert not state['codebook']['initialised'][...]
