@@ -287,7 +287,7 @@ def test_codes_come_with_what_a_prior_is_conditioned_on(tmp_path):
   assert batch['codes'].dtype == np.int32 and batch['codes'].shape == (20, 2, 4, 5)
   which = batch['codes'][:, 0, 0, 0] // 40
   assert set(which.tolist()) == {0, 1, 2}
-  np.testing.assert_allclose(batch['first_frames'][:, 0, 0, 0, 0], which / 255 - 0.5, atol=1e-6)
+  np.testing.assert_allclose(batch['video'][:, 0, 0, 0, 0], which / 255 - 0.5, atol=1e-6)
   assert (batch['label'] == 1).all()
   with pytest.raises(ValueError, match=r"holds codes.*'codes'"):
     pipeline.describe(dataclasses.replace(config, source='tfrecord'))

@@ -74,7 +74,7 @@ def train_batches(
   Returns:
     batches of B = batch_size / process_count clips: `video` float32 [B T H W 3] in [-0.5, 0.5];
     `label` int32 [B] and `actions` float32 [B T A] where the source has them. Source 'codes' has
-    `codes` int32 [B t h w] instead of `video`.
+    `codes` int32 [B t h w], and `video` holds the first frames only, if it was encoded with them.
   Raises:
     ValueError: the batch cannot be shared out, or the data is missing or broken.
   """
@@ -85,9 +85,7 @@ def train_batches(
     place = i // share * batch_size + process_index * share + i % share
     epoch, nth = place // clips.n, place % clips.n
     index = tf.random.experimental.index_shuffle(nth, [seed, epoch], clips.n - 1)
-    start, flip = tf.unstack(tf.random.stateless_uniform((2,), [seed, place]))
-    clip = clips.read(index, start if config.random_start else 0.0)
-    return _finish(clip, config, flip < 0.5 if config.random_flip else None)
+    return _cut(clips, config, index, key=[seed, place])
 
   places = tf.data.Dataset.range(start_step * share, tf.int64.max)
   return _batches(places, read, share)
@@ -106,11 +104,32 @@ def test_batches(
 
   def read(i):
     place = i // share * batch_size + process_index * share + i % share
-    clip = clips.read(tf.minimum(place, clips.n - 1), 0.0)
-    return _finish(clip, config) | {'mask': tf.cast(place < clips.n, tf.float32)}
+    clip = _cut(clips, config, tf.minimum(place, clips.n - 1))
+    return clip | {'mask': tf.cast(place < clips.n, tf.float32)}
 
   n_batches = -(-clips.n // batch_size)
   return _batches(tf.data.Dataset.range(n_batches * share), read, share)
+
+
+def crop_batches(
+  config: DatasetConfig, split: str, numbers: range, *, n_crops: int, batch_size: int, seed: int
+) -> Iterator[Batch]:
+  """Some clips of a split in order, each cut `n_crops` times as in training, one after the other.
+
+  As `test_batches`; cut c of clip i depends on (seed, i, c) alone. Test clips are cut as in
+  `test_batches`, whatever the seed.
+  """
+  clips = open_clips(config, split)
+  n = len(numbers) * n_crops
+
+  def read(i):
+    cut = numbers.start * n_crops + tf.minimum(i, n - 1)
+    key = None if split == 'test' else [seed, cut]
+    clip = _cut(clips, config, cut // n_crops, key)
+    return clip | {'mask': tf.cast(i < n, tf.float32)}
+
+  places = tf.data.Dataset.range(-(-n // batch_size) * batch_size)
+  return _batches(places, read, batch_size)
 
 
 def open_clips(config: DatasetConfig, split: str) -> Clips:
@@ -129,13 +148,17 @@ def _share(batch_size, process_index, process_count):
   return batch_size // process_count
 
 
-def _finish(clip, config, flip=None):
-  """The clip as a model takes it: resized, cropped, mirrored where `flip` (bool []), scaled."""
-  if 'video' not in clip:
+def _cut(clips, config, index, key=None):
+  """Clip `index` as a model takes it: cut by chance where a `key` (int64 [2]) is given, scaled."""
+  start, flip = 0.0, None
+  if key is not None:
+    start, flip = tf.unstack(tf.random.stateless_uniform((2,), key))
+  clip = clips.read(index, start if config.random_start else 0.0)
+  if 'codes' in clip:
     return dict(clip)
   video = resize_and_crop(clip['video'], config.resolution, config.antialias)
-  if flip is not None:
-    video = tf.where(flip, video[:, :, ::-1], video)
+  if config.random_flip and flip is not None:
+    video = tf.where(flip < 0.5, video[:, :, ::-1], video)
   video = tf.ensure_shape(video, (config.sequence_length, None, None, None))
   return clip | {'video': to_model_range(video)}
 

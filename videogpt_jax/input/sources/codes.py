@@ -10,8 +10,8 @@ from videogpt_jax.input.config import DatasetConfig
 def clips(config: DatasetConfig, split: str) -> Clips:
   """The encoded clips of a split; of several encoded crops, training draws one, a test the first.
 
-  A clip holds `codes` int32 [t h w], `label` and `actions` where they were encoded, and
-  `first_frames` float32 [n_cond_frames H W 3] in [-0.5, 0.5] where a prior is conditioned on them.
+  A clip holds `codes` int32 [t h w], `label` and `actions` where the video had them, and `video`
+  float32 [n_cond_frames H W 3] in [-0.5, 0.5] where a prior is conditioned on the first frames.
 
   Raises:
     ValueError: no manifest, no such split, or shards of video.
@@ -40,7 +40,7 @@ def clips(config: DatasetConfig, split: str) -> Clips:
       clip['label'] = tf.cast(record['label'], tf.int32)
     if frames_shape:
       frames = tf.io.decode_raw(record['first_frames'][crop], tf.uint8)
-      clip['first_frames'] = to_model_range(tf.cast(tf.reshape(frames, frames_shape), tf.float32))
+      clip['video'] = to_model_range(tf.cast(tf.reshape(frames, frames_shape), tf.float32))
     if A:
       clip['actions'] = tf.reshape(record['actions'], (n_crops, -1, A))[crop]
     return clip

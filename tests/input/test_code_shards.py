@@ -1,0 +1,91 @@
+"""A data set to codes and back into batches."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from tests.input.writing import write_shard
+from videogpt_jax.input import DatasetConfig, code_shards, pipeline, shard_index
+
+CONFIG = DatasetConfig(
+  sequence_length=4, resolution=16, digit_size=12, n_train_clips=9, n_test_clips=5
+)
+
+
+def _encode(video):
+  """Codes that tell the clip: mean brightness of quarters."""
+  blocks = video.reshape(len(video), 2, 2, 2, 8, 2, 8, 3).mean((2, 4, 6, 7))
+  return np.round(1000 * (blocks + 0.5)).astype(np.int32)
+
+
+def _write(out, config=CONFIG, encode=_encode, **changes):
+  arguments = {'n_crops': 3, 'n_cond_frames': 1, 'batch_size': 4, 'seed': 5, 'made_from': {'a': 1}}
+  arguments |= changes
+  return code_shards.write_codes(config, encode, str(out), progress=lambda *_: None, **arguments)
+
+
+def test_codes_are_those_of_the_clips_with_labels_and_first_frames(tmp_path):
+  _write(tmp_path / 'codes')
+  codes = DatasetConfig('codes', str(tmp_path / 'codes'))
+  assert pipeline.describe(codes) == pipeline.describe(CONFIG)
+  of_video = next(pipeline.test_batches(CONFIG, batch_size=5))
+  of_codes = next(pipeline.test_batches(codes, batch_size=5))
+  np.testing.assert_array_equal(of_codes['codes'], _encode(of_video['video']))
+  np.testing.assert_array_equal(of_codes['label'], of_video['label'])
+  np.testing.assert_allclose(of_codes['video'], of_video['video'][:, :1], atol=0.5 / 255 + 1e-6)
+
+
+def test_several_crops_keep_the_augmentation_and_their_actions(tmp_path):
+  for split in ('train', 'test'):
+    write_shard(tmp_path / f'video/{split}-0.tfrecord', lengths=(9, 9))
+  shard_index.index_directory(str(tmp_path / 'video')).save(str(tmp_path / 'video'))
+  config = DatasetConfig('tfrecord', str(tmp_path / 'video'), sequence_length=2, resolution=4)
+  manifest = _write(
+    tmp_path / 'codes',
+    config,
+    lambda video: np.round(255 * (video[:, :, :1, :1, 0] + 0.5)).astype(np.int32),
+    n_crops=8,
+  )
+  assert [shard.lengths for shard in manifest.splits['train']] == [[8, 8]]
+  codes = DatasetConfig('codes', str(tmp_path / 'codes'))
+  batch = next(pipeline.train_batches(codes, batch_size=40, seed=0))
+  brightness = batch['codes'][:, :, 0, 0]
+  assert len(np.unique(brightness[:, 0])) > 6
+  expected = 100 * (brightness // 10)[..., None] + 2 * (brightness % 10)[..., None] + [0, 1]
+  np.testing.assert_array_equal(batch['actions'], expected)
+
+
+def test_encoding_goes_on_where_it_was_interrupted(tmp_path, monkeypatch):
+  monkeypatch.setattr(code_shards, '_CLIPS_PER_SHARD', 4)
+  whole = _write(tmp_path / 'whole')
+  encoded = []
+
+  def breaking(video):
+    encoded.append(len(video))
+    if len(encoded) == 5:
+      raise KeyboardInterrupt
+    return _encode(video)
+
+  with pytest.raises(KeyboardInterrupt):
+    _write(tmp_path / 'parts', encode=breaking)
+  again = _write(tmp_path / 'parts', encode=breaking)
+  assert [len(shards) for shards in again.splits.values()] == [3, 2]
+  assert again.splits == whole.splits
+  n_batches = 3 + 3 + 1 + 1 + 1
+  assert len(encoded) == 5 + n_batches - 3  # the first shard was kept
+  n = len(encoded)
+  _write(tmp_path / 'parts', encode=breaking)
+  assert len(encoded) == n
+
+
+def test_other_settings_in_the_same_directory_are_refused(tmp_path):
+  _write(tmp_path / 'codes')
+  with pytest.raises(ValueError, match='begun with other n_crops'):
+    _write(tmp_path / 'codes', n_crops=2)
+  with pytest.raises(ValueError, match='begun with other dataset'):
+    _write(tmp_path / 'codes', dataclasses.replace(CONFIG, data_seed=1))
+  (tmp_path / 'mine').mkdir()
+  (tmp_path / 'mine/file').touch()
+  with pytest.raises(ValueError, match='holds other files'):
+    _write(tmp_path / 'mine')
