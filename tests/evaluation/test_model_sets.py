@@ -1,0 +1,91 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from videogpt_jax.evaluation import evaluate, model_sets, networks, protocols
+from videogpt_jax.models.transformer import PriorConfig
+
+_SHAPE = (4, 9, 8, 3)
+_PROTOCOL = protocols.Protocol('small', 3, 2, 'this test')
+
+
+def _batches(n=7, batch_size=4):
+  video = np.random.default_rng(0).integers(0, 256, (n, *_SHAPE), dtype=np.uint8)
+  for start in range(0, n, batch_size):
+    rows = np.minimum(np.arange(start, start + batch_size), n - 1)
+    yield {
+      'video': video[rows] / np.float32(255) - 0.5,
+      'label': rows.astype(np.int32),
+      'actions': np.broadcast_to(rows[:, None, None], (len(rows), 4, 2)).astype(np.float32),
+      'mask': (np.arange(start, start + batch_size) < n).astype(np.float32),
+    }
+
+
+class _Tokenizer:
+  state = np.arange(3.0)
+
+  def encode(self, video):
+    return video
+
+  def decode(self, codes):
+    return codes + 1 / 255
+
+
+class _Generator:
+  """Repeats what it is told, and notes with what it was called."""
+
+  def __init__(self, **conditioning):
+    self.config, self.state, self.vqvae = PriorConfig(**conditioning), np.ones(2), _Tokenizer()
+    self.calls = []
+
+  def sample(self, n, seed, **kwargs):
+    self.calls.append(kwargs)
+    told = kwargs.get('class_label', np.zeros(n))
+    return np.broadcast_to(told[:, None, None, None, None] / 255.0, (n, *_SHAPE))
+
+
+@pytest.mark.parametrize(
+  ('conditioning', 'told'),
+  [
+    ({}, set()),
+    ({'n_classes': 7}, {'class_label'}),
+    ({'n_cond_frames': 1, 'action_dim': 2, 'resnet_dim': 240}, {'frames', 'actions'}),
+  ],
+)
+def test_a_sample_is_told_of_its_own_real_clip(conditioning, told, tmp_path):
+  model = _Generator(**conditioning)
+  drawing = model_sets.Drawing(_PROTOCOL, {'temperature': 0.9}, seed=3, batch_size=2)
+  sets = model_sets.generator_sets(model, _batches(), drawing, tmp_path)
+  assert len(sets.reference) == len(sets.reconstructions) == len(sets.samples) == 6
+  assert all(call.keys() == told | {'temperature'} for call in model.calls)
+  order = protocols.draw(_PROTOCOL, 6, 6, 3).reference.reshape(-1)
+  if 'class_label' in told:
+    np.testing.assert_array_equal(sets.samples.read(range(6))[:, 0, 0, 0, 0], order)
+  if 'frames' in told:
+    frames = np.concatenate([call['frames'] for call in model.calls])
+    real = sets.reference.read(order)[:, :1] / np.float32(255) - 0.5
+    np.testing.assert_array_equal(frames, real)
+
+
+def test_samples_of_other_weights_or_controls_are_drawn_anew(tmp_path):
+  model, drawing = _Generator(), model_sets.Drawing(_PROTOCOL, {'top_k': 5})
+  draw = lambda: model_sets.generator_sets(model, _batches(), drawing, tmp_path)
+  draw()
+  draw()
+  assert len(model.calls) == 1
+  drawing = dataclasses.replace(drawing, controls={'top_k': 6})
+  draw()
+  assert len(model.calls) == 2
+  model.vqvae.state = np.arange(3.0) + 1
+  draw()
+  assert len(model.calls) == 3
+
+
+def test_a_tokenizer_is_scored_on_all_held_out_clips():
+  drawing = model_sets.Drawing(protocols.PROTOCOLS['all'])
+  sets = model_sets.tokenizer_sets(_Tokenizer(), _batches(), drawing)
+  assert len(sets.reference) == 7 and sets.samples is None
+  result = evaluate.evaluate(sets, drawing.protocol, networks.Networks())
+  # One level of 255 too bright, but for the pixels that are white already.
+  assert result['scores']['reconstruction_psnr_db'] == pytest.approx(20 * np.log10(255), abs=0.1)
