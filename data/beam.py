@@ -1,4 +1,4 @@
-"""Preparation under Apache Beam, for data that outgrows a machine (the optional apache-beam[tfrecord])."""
+"""Preparation under Apache Beam, for data that outgrows a machine; needs apache-beam[tfrecord]."""
 
 from collections.abc import Sequence
 

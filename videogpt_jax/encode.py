@@ -6,10 +6,13 @@ A prior trains on them with dataset.source='codes' and dataset.path=OUT, without
 import hashlib
 import sys
 import time
+from collections.abc import Sequence
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 from ml_collections import config_flags
+
+from videogpt_jax import cli
 
 _CONFIG = config_flags.DEFINE_config_file('config', None, 'Whose data set is encoded.')
 _VQVAE = flags.DEFINE_string('vqvae', None, 'Trained VQ-VAE: a workdir or a published checkpoint.')
@@ -20,18 +23,10 @@ _CROPS = flags.DEFINE_integer(
 _BATCH_SIZE = flags.DEFINE_integer('batch_size', 16, 'Clips encoded at a time.', lower_bound=1)
 
 
-def main(argv):
-  if len(argv) > 1:
-    raise app.UsageError(f'unknown arguments {argv[1:]}; flags start with --')
+def main(argv: Sequence[str]):
+  del argv
   if not (_CONFIG.value and _VQVAE.value and _OUT.value):
-    raise app.UsageError('give --config, --vqvae and --out')
-  try:
-    _encode()
-  except (ValueError, FileNotFoundError) as error:
-    sys.exit(f'encode: {error}')
-
-
-def _encode():
+    raise ValueError('--config, --vqvae and --out must all be given')
   from videogpt_jax import config, load_vqvae
   from videogpt_jax.input import code_shards
 
@@ -63,4 +58,4 @@ def _encode():
 
 
 if __name__ == '__main__':
-  app.run(main)
+  cli.start(main)

@@ -3,9 +3,11 @@
 Needs the `vizdoom` package. The paper: 1,000 episodes of 100 steps of Health Gathering Supreme.
 """
 
+import contextlib
 import importlib.util
 import itertools
 import os
+import tempfile
 from collections.abc import Iterator
 
 import numpy as np
@@ -32,24 +34,28 @@ def read(item: Item, options: Options) -> Iterator[RawClip]:
   """100 steps; an episode that ends before is followed by the next. Actions are one-hot."""
   import vizdoom
 
-  game = vizdoom.DoomGame()
-  game.load_config(_scenario(item.path))
-  game.set_window_visible(False)
-  game.set_screen_format(vizdoom.ScreenFormat.RGB24)
-  game.set_screen_resolution(vizdoom.ScreenResolution.RES_160X120)
-  game.set_mode(vizdoom.Mode.PLAYER)
   seed = options.seed + item.first
-  game.set_seed(seed)
-  game.init()
-  actions = _actions(game.get_available_buttons_size())
-  choices = np.random.default_rng(seed).integers(len(actions), size=_N_STEPS)
-  frames = []
-  for choice in choices:
-    if game.is_episode_finished():
-      game.new_episode()
-    frames.append(game.get_state().screen_buffer.copy())
-    game.make_action(list(actions[choice]), _TICS_PER_STEP)
-  game.close()
+  with tempfile.TemporaryDirectory() as scratch:  # the game writes its settings somewhere
+    game = vizdoom.DoomGame()
+    game.load_config(_scenario(item.path))
+    game.set_doom_config_path(os.path.join(scratch, 'settings.ini'))
+    game.set_window_visible(False)
+    game.set_screen_format(vizdoom.ScreenFormat.RGB24)
+    game.set_screen_resolution(vizdoom.ScreenResolution.RES_160X120)
+    game.set_mode(vizdoom.Mode.PLAYER)
+    game.set_seed(seed)
+    game.init()
+    actions = _actions(game.get_available_buttons_size())
+    choices = np.random.default_rng(seed).integers(len(actions), size=_N_STEPS)
+    frames = []
+    for choice in choices:
+      if game.is_episode_finished():
+        game.new_episode()
+      frames.append(game.get_state().screen_buffer.copy())
+      game.make_action(list(actions[choice]), _TICS_PER_STEP)
+    game.close()
+  with contextlib.suppress(OSError):
+    os.rmdir('_vizdoom')  # which it leaves where it is run, empty
   one_hot = np.eye(len(actions), dtype=np.float32)[choices]
   yield RawClip(frames[:: options.frame_skip], one_hot[:: options.frame_skip])
 
