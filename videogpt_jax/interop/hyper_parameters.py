@@ -31,11 +31,13 @@ def prior_config(args: argparse.Namespace, tensors: Tensors) -> PriorConfig:
     is_34 = 'resnet.group1.blocks.1.conv1.weight' in tensors
     n_channels = _shape(tensors, 'resnet.group4.start_block.conv1.weight')[0]
     resnet = {'resnet_depth': 34 if is_34 else 18, 'resnet_dim': n_channels}
+  hidden_dim = argument(args, 'hidden_dim')
+  mlp_dim = _shape(tensors, 'attn_stack.attn_nets.0.fc_block.0.weight')[0]
   return PriorConfig(
-    hidden_dim=argument(args, 'hidden_dim'),
+    hidden_dim=hidden_dim,
     n_heads=argument(args, 'heads'),
     n_layers=argument(args, 'layers'),
-    mlp_dim=_shape(tensors, 'attn_stack.attn_nets.0.fc_block.0.weight')[0],
+    mlp_dim=0 if mlp_dim == 4 * hidden_dim else mlp_dim,
     dropout=argument(args, 'dropout'),
     attn_dropout=argument(args, 'attn_dropout'),
     attn_type=argument(args, 'attn_type'),

@@ -38,6 +38,7 @@ class Published:
     prior: configuration of the prior; None if the file is a VQ-VAE's.
     prior_state: state of `Prior(prior, codes)`, or None.
     counters: steps that each of the VQ-VAE's batch norms has counted, by name; absent means 0.
+    step: steps that the file's own model was trained for; 0 if unknown.
   """
 
   vqvae: VQVAEConfig
@@ -47,6 +48,7 @@ class Published:
   prior: PriorConfig | None = None
   prior_state: nnx.State | None = None
   counters: Mapping[str, int] = dataclasses.field(default_factory=dict)
+  step: int = 0
 
   @property
   def codes(self) -> CodeSpec:
@@ -77,17 +79,8 @@ def load(path: str | os.PathLike) -> Published:
     raise ValueError(f'{file}: {error}') from error
 
 
-def save(path: str | os.PathLike, published: Published, vqvae_path: str = ''):
-  """Writes a checkpoint that the published code loads: `.safetensors` by that suffix, else `.ckpt`.
-
-  Args:
-    path: the file to write.
-    published: a VQ-VAE, or a prior and its VQ-VAE.
-    vqvae_path: a prior's file names the file of its VQ-VAE, which the published code opens first.
-  Raises:
-    ValueError: the published code has no such model.
-  """
-  checkpoint = to_checkpoint(published, vqvae_path)
+def write(path: str | os.PathLike, checkpoint: Mapping[str, Any]):
+  """Writes what `to_checkpoint` returns: `.safetensors` by that suffix, else `.ckpt`."""
   if os.fspath(path).endswith('.safetensors'):
     args = checkpoint['hyper_parameters']['args']
     write_safetensors(path, checkpoint['state_dict'], args)
@@ -102,23 +95,32 @@ def from_checkpoint(checkpoint: Any) -> Published:
     ValueError: as `load`.
   """
   tensors, args = _parts(checkpoint)
-  size = {name: hyper_parameters.argument(args, name) for name in ('sequence_length', 'resolution')}
+  stated = {
+    name: hyper_parameters.argument(args, name) for name in ('sequence_length', 'resolution')
+  }
   if not any(name.startswith('attn_stack.') for name in tensors):
     config = hyper_parameters.vqvae_config(args)
     state, counters = _vqvae_state(config, tensors)
-    return Published(config, state, **size, counters=counters)
+    return Published(config, state, **stated, counters=counters)
   config = hyper_parameters.embedded_vqvae_config(args, tensors)
   of_vqvae = {name: x for name, x in tensors.items() if name.startswith(_VQVAE)}
   of_prior = {name: x for name, x in tensors.items() if name not in of_vqvae}
   state, counters = _vqvae_state(config, of_vqvae, _VQVAE)
   prior = hyper_parameters.prior_config(args, tensors)
-  published = Published(config, state, **size, prior=prior, counters=counters)
+  published = Published(config, state, **stated, prior=prior, counters=counters)
   prior_state = _prior_state(prior, published.codes, of_prior)
   return dataclasses.replace(published, prior_state=prior_state)
 
 
 def to_checkpoint(published: Published, vqvae_path: str = '') -> dict[str, Any]:
-  """Returns the tree of the checkpoint that `from_checkpoint` reads."""
+  """Returns the tree of a checkpoint that the published code loads.
+
+  Args:
+    published: a VQ-VAE, or a prior and its VQ-VAE.
+    vqvae_path: a prior's file names the file of its VQ-VAE, which the published code opens first.
+  Raises:
+    ValueError: the published code has no such model.
+  """
   config, codes = published.vqvae, published.codes
   args = hyper_parameters.vqvae_args(config, codes.sequence_length, codes.resolution)
   prefix = '' if published.prior is None else _VQVAE
@@ -132,7 +134,7 @@ def to_checkpoint(published: Published, vqvae_path: str = '') -> dict[str, Any]:
     tensors |= dict.fromkeys(names.mask_names(published.prior), _causal_mask(codes))
   return {
     'epoch': 0,
-    'global_step': 0,
+    'global_step': published.step,
     'pytorch-lightning_version': '1.1.8',  # whose layout this is
     'state_dict': tensors,
     'hparams_name': 'args',
