@@ -7,6 +7,7 @@ import fractions
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import av
 import numpy as np
@@ -57,8 +58,8 @@ def _text(text: str, width: int, height: int) -> np.ndarray:
   return np.asarray(image)
 
 
-def write_gif(path: Path, video: np.ndarray, fps: int):
-  """Writes uint8 [T H W 3] as a GIF that repeats for ever."""
+def write_gif(path: Path | BinaryIO, video: np.ndarray, fps: int):
+  """Writes uint8 [T H W 3] as a GIF that repeats for ever, to a file or an open one."""
   frames = [Image.fromarray(frame) for frame in video]
   frames[0].save(path, save_all=True, append_images=frames[1:], duration=round(1000 / fps), loop=0)
 

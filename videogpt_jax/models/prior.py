@@ -75,7 +75,7 @@ class Prior(nnx.Module):
     self.sos = nnx.Param(0.02 * jax.random.normal(rngs.params(), (D,)))
     self.positions = PositionEmbedding(codes.latent_shape, D, rngs=rngs)
     stack = nnx.vmap(lambda rngs: Block(config, cond_dim, rngs=rngs))
-    self.blocks = stack(rngs.fork(split=config.n_layers))
+    self.blocks = stack(rngs.split(config.n_layers))
     self.norm = LayerNorm(D, cond_dim, rngs=rngs)
     self.fc_out = Linear(D, codes.n_codes, stddev=0, use_bias=False, rngs=rngs)
 

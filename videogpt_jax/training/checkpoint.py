@@ -51,7 +51,7 @@ class Checkpoints:
     return TrainState(
       step=values['training']['step'],
       params=values['params'],
-      variables=values['variables'],
+      variables=values.get('variables', like.variables),
       opt_state=values['training']['opt_state'],
       ema_params=values.get('ema_params'),
     )
@@ -72,12 +72,12 @@ def restore_model(
     step = manager.latest_step()
     if step is None:
       raise FileNotFoundError(f'no checkpoint in {directory}; train that stage first')
-    saved = manager.item_metadata(step)
-    name = 'ema_params' if 'ema_params' in saved else 'params'
-    likes = {name: params, 'variables': variables}
+    averaged = (manager.directory / str(step) / 'ema_params').exists()
+    name = 'ema_params' if averaged else 'params'
+    likes = _nonempty({name: params, 'variables': variables})
     args = {key: ocp.args.StandardRestore(_on_host(_pure(value))) for key, value in likes.items()}
     found = manager.restore(step, args=ocp.args.Composite(**args))
-  return _like(params, found[name]), _like(variables, found['variables'])
+  return _like(params, found[name]), _like(variables, found.get('variables', {}))
 
 
 def _items(state: TrainState) -> dict:
@@ -86,7 +86,12 @@ def _items(state: TrainState) -> dict:
     'variables': state.variables,
     'training': {'step': state.step, 'opt_state': state.opt_state},
   }
-  return items if state.ema_params is None else items | {'ema_params': state.ema_params}
+  return _nonempty(items | {'ema_params': state.ema_params})
+
+
+def _nonempty(items: dict) -> dict:
+  """Orbax stores no item without arrays: the variables of a prior, averages that nobody keeps."""
+  return {name: tree for name, tree in items.items() if jax.tree.leaves(tree)}
 
 
 def _pure(tree):

@@ -20,10 +20,9 @@ class RunLog:
     self.name, self.steps, self.workdir, self.writes = name, steps, workdir, writes
     self.first: tuple[int, float] | None = None
     if writes:
-      from clu import metric_writers  # imports TensorFlow, which only a run needs
+      from videogpt_jax.training import tensorboard  # imports TensorFlow, which only a run needs
 
-      summaries = metric_writers.SummaryWriter(str(workdir / 'tensorboard' / name))
-      self.writer = metric_writers.AsyncWriter(summaries)
+      self.writer = tensorboard.open_writer(workdir / 'tensorboard' / name)
 
   def __enter__(self) -> 'RunLog':
     return self

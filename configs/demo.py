@@ -1,0 +1,48 @@
+"""The whole job on embedded data, for a laptop: `make demo`.
+
+Real handwritten digits (UCI, 8x8) bounce off the walls of 32x32 frames, 16 frames a clip, one
+digit a clip. A VQ-VAE with 256 codes makes 4x8x8 codes of a clip; a class-conditional prior models
+them. Not a row of the paper.
+
+  python -m videogpt_jax.main --config=configs/demo.py
+"""
+
+from videogpt_jax.config import Experiment
+from videogpt_jax.input.config import DatasetConfig
+from videogpt_jax.models.transformer import PriorConfig
+from videogpt_jax.models.vqvae import VQVAEConfig
+from videogpt_jax.sampling.config import SampleConfig
+from videogpt_jax.training.fit import TrainingConfig
+from videogpt_jax.training.optimizer import OptimizerConfig
+
+
+def get_config():
+  return Experiment(
+    name='demo',
+    dataset=DatasetConfig(source='digits', resolution=32, sequence_length=16, n_digits=1),
+    vqvae=VQVAEConfig(
+      n_codes=256, embedding_dim=64, n_hiddens=64, n_res_layers=1, downsample=(4, 4, 4)
+    ),
+    vqvae_training=TrainingConfig(
+      steps=600,
+      batch_size=16,
+      optimizer=OptimizerConfig(learning_rate=2e-3, warmup_steps=20, ema_decay=0.99),
+      log_every=25,
+      evaluate_every=200,
+      evaluate_batches=4,
+      checkpoint_every=100,
+    ),
+    prior=PriorConfig(
+      hidden_dim=192, n_heads=4, n_layers=4, dropout=0.0, attn_dropout=0.0, n_classes=10
+    ),
+    prior_training=TrainingConfig(
+      steps=450,
+      batch_size=16,
+      optimizer=OptimizerConfig(learning_rate=2e-3, warmup_steps=50, ema_decay=0.99),
+      log_every=25,
+      evaluate_every=150,
+      evaluate_batches=4,
+      checkpoint_every=75,
+    ),
+    sample=SampleConfig(num=20),
+  ).to_config_dict()

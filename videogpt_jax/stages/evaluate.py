@@ -1,0 +1,57 @@
+"""The fourth stage: scores of the trained models on every held-out clip, and reconstructions."""
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+import jax
+import numpy as np
+from flax import nnx
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from videogpt_jax import media
+from videogpt_jax.api import VideoGPT
+from videogpt_jax.stages.train_prior import Tokenizer, prior_stage
+from videogpt_jax.stages.train_vqvae import vqvae_stage
+from videogpt_jax.training import fit
+from videogpt_jax.training.logging import to_uint8
+from videogpt_jax.training.step import make_evaluate_step, make_show_step
+
+Batches = Callable[[], Iterable[Mapping[str, np.ndarray]]]
+
+
+def score(model: VideoGPT, test_batches: Batches, mesh: Mesh) -> dict[str, float]:
+  """Returns the scores of both models on every held-out clip, by name.
+
+  Args:
+    model: the trained models.
+    test_batches: makes the batches of all held-out clips, with `mask`.
+    mesh: to spread a batch over.
+  """
+  scores = {}
+  for stage, graph_and_state in _stages(model):
+    _, params, variables = nnx.split(nnx.merge(*graph_and_state), nnx.Param, ...)
+    replicated = NamedSharding(mesh, P())
+    arrays, frozen = jax.device_put(((params, variables), stage.frozen), replicated)
+    step = jax.jit(make_evaluate_step(stage))
+    scores |= fit.evaluate(stage, step, arrays, frozen, test_batches(), mesh)[0]
+  return scores
+
+
+def _stages(model: VideoGPT):
+  tokenizer = model.vqvae
+  _, params, variables = nnx.split(nnx.merge(tokenizer.graphdef, tokenizer.state), nnx.Param, ...)
+  vqvae = vqvae_stage(tokenizer.config)
+  yield vqvae, (tokenizer.graphdef, tokenizer.state)
+  frozen = Tokenizer(vqvae.abstract()[0], (params, variables))
+  yield prior_stage(model.config, tokenizer.spec, frozen), (model.graphdef, model.state)
+
+
+def write_reconstructions(model: VideoGPT, test_batches: Batches, path: Path, fps: int):
+  """Writes a GIF of eight held-out clips, each original above its reconstruction."""
+  stage, (graphdef, state) = next(_stages(model))
+  _, params, variables = nnx.split(nnx.merge(graphdef, state), nnx.Param, ...)
+  batch = next(iter(test_batches()))
+  pairs = jax.jit(make_show_step(stage))((params, variables), None, batch)['reconstructions']
+  pairs = media.enlarge(to_uint8(pairs))
+  media.write_gif(path, media.grid(pairs, columns=len(pairs)), fps)

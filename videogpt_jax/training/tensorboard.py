@@ -1,0 +1,34 @@
+"""TensorBoard events through clu, videos included. Imports TensorFlow."""
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from clu import metric_writers
+from tensorboard.plugins.image import metadata
+
+from videogpt_jax import media
+
+FPS = 8
+
+
+class SummaryWriter(metric_writers.SummaryWriter):
+  """clu's writer; it warns and drops videos, which here become moving images (GIF)."""
+
+  def write_videos(self, step: int, videos: Mapping[str, np.ndarray]):
+    """Writes videos uint8 [B T H W 3], a batch as one grid under its name."""
+    values, plugin = {}, {}
+    for name, batch in videos.items():
+      sheet = media.grid(media.enlarge(batch), columns=len(batch))
+      gif = io.BytesIO()
+      media.write_gif(gif, sheet, FPS)
+      height, width = sheet.shape[1:3]
+      values[name] = np.array([str(width), str(height), gif.getvalue()], dtype=object)
+      plugin[name] = metadata.create_summary_metadata(name, '', converted_to_tensor=True)
+    self.write_summaries(step, values, plugin)
+
+
+def open_writer(folder: Path) -> metric_writers.MetricWriter:
+  """Returns a writer of events in `folder`, which works in the background."""
+  return metric_writers.AsyncWriter(SummaryWriter(str(folder)))
