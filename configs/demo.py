@@ -19,30 +19,32 @@ from videogpt_jax.training.optimizer import OptimizerConfig
 def get_config():
   return Experiment(
     name='demo',
-    dataset=DatasetConfig(source='digits', resolution=32, sequence_length=16, n_digits=1),
+    dataset=DatasetConfig(
+      source='digits', resolution=32, sequence_length=16, n_digits=1, digit_speed=1.0
+    ),
     vqvae=VQVAEConfig(
       n_codes=256, embedding_dim=64, n_hiddens=64, n_res_layers=1, downsample=(4, 4, 4)
     ),
     vqvae_training=TrainingConfig(
-      steps=600,
-      batch_size=16,
-      optimizer=OptimizerConfig(learning_rate=2e-3, warmup_steps=20, ema_decay=0.99),
-      log_every=25,
-      evaluate_every=200,
-      evaluate_batches=4,
-      checkpoint_every=100,
-    ),
-    prior=PriorConfig(
-      hidden_dim=192, n_heads=4, n_layers=4, dropout=0.0, attn_dropout=0.0, n_classes=10
-    ),
-    prior_training=TrainingConfig(
       steps=450,
       batch_size=16,
-      optimizer=OptimizerConfig(learning_rate=2e-3, warmup_steps=50, ema_decay=0.99),
+      optimizer=OptimizerConfig(learning_rate=2e-3, warmup_steps=20, ema_decay=0.99),
       log_every=25,
       evaluate_every=150,
       evaluate_batches=4,
       checkpoint_every=75,
     ),
-    sample=SampleConfig(num=20),
+    prior=PriorConfig(
+      hidden_dim=128, n_heads=4, n_layers=4, dropout=0.0, attn_dropout=0.0, n_classes=10
+    ),
+    prior_training=TrainingConfig(
+      steps=750,
+      batch_size=16,
+      optimizer=OptimizerConfig(learning_rate=3e-3, warmup_steps=50, b2=0.95, ema_decay=0.99),
+      log_every=25,
+      evaluate_every=250,
+      evaluate_batches=4,
+      checkpoint_every=75,
+    ),
+    sample=SampleConfig(num=20, temperature=0.8),
   ).to_config_dict()

@@ -12,7 +12,7 @@ fast here). Known to jaxlib 0.10 and 0.11, which requirements.txt asks for."""
 
 
 def start(main: Callable[[Sequence[str]], None]):
-  """Runs an entry point; a ValueError or a missing file ends it with one line and status 1."""
+  """Runs an entry point; a ValueError or an OSError ends it with one line and status 1."""
   flags_given = os.environ.get('XLA_FLAGS', '')
   if 'xla_cpu_experimental_ynn_fusion_type' not in flags_given:
     os.environ['XLA_FLAGS'] = f'{flags_given} {CPU_FLAG}'.strip()
@@ -25,7 +25,7 @@ def start(main: Callable[[Sequence[str]], None]):
       _stop(f'unexpected argument {argv[1]!r}; flags begin with --')
     try:
       main(argv)
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
       _stop(error)
     except KeyboardInterrupt:
       _stop('interrupted; run the same command to go on from the last checkpoint')

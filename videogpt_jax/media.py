@@ -61,7 +61,9 @@ def _text(text: str, width: int, height: int) -> np.ndarray:
 def write_gif(path: Path | BinaryIO, video: np.ndarray, fps: int):
   """Writes uint8 [T H W 3] as a GIF that repeats for ever, to a file or an open one."""
   frames = [Image.fromarray(frame) for frame in video]
-  frames[0].save(path, save_all=True, append_images=frames[1:], duration=round(1000 / fps), loop=0)
+  frames[0].save(
+    path, 'GIF', save_all=True, append_images=frames[1:], duration=round(1000 / fps), loop=0
+  )
 
 
 def write_mp4(path: Path, video: np.ndarray, fps: int):

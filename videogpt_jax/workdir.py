@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,17 @@ def _differences(old: Any, new: Any, path: str):
 def _has_checkpoints(path: Path, stage: str) -> bool:
   folder = checkpoints_of(path, stage)
   return folder.is_dir() and any(child.name.isdigit() for child in folder.iterdir())
+
+
+def write_class_names(path: Path, names: Sequence[str]):
+  """Notes the classes' names, so that sampling needs no data set."""
+  write_json(path / 'classes.json', list(names))
+
+
+def class_names(path: Path, n_classes: int) -> list[str]:
+  """Returns the names noted in a workdir, or else numbers, of `n_classes` classes."""
+  names = read_json(path / 'classes.json', []) if path.is_dir() else []
+  return names[:n_classes] or [str(i) for i in range(n_classes)]
 
 
 def read_experiment(path: Path) -> Experiment:

@@ -57,6 +57,7 @@ class _Run:
     self._check_order(stages)
     self.info = self._check_data()
     workdir.claim(path, experiment)
+    workdir.write_class_names(path, self.info.class_names or ())
 
   def _check_order(self, stages: Sequence[str]):
     """Every stage needs those before it, trained now or earlier."""
@@ -131,7 +132,7 @@ class _Run:
     conditions = {}
     if prior.n_cond_frames or prior.action_dim:
       conditions = self._held_out_conditions(config.num)
-    names = self.info.class_names or ()
+    names = workdir.class_names(self.path, prior.n_classes)
     samples = sample.draw(model, config, seed, class_names=names, **conditions)
     if self.primary:
       sample.write(samples, self.path, config, seed)

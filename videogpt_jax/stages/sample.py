@@ -66,8 +66,7 @@ def draw(
   seconds = time.monotonic() - start
   labels = None
   if class_label is not None:
-    names = class_names or [str(i) for i in range(n_classes)]
-    labels = [str(names[i]) for i in np.broadcast_to(class_label, (config.num,))]
+    labels = [class_names[i] for i in np.broadcast_to(class_label, (config.num,))]
   pixels = np.round(np.asarray(videos) * 255).astype(np.uint8)
   return Samples(pixels, np.asarray(log_likelihood), labels, seconds / config.num)
 

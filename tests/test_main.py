@@ -1,0 +1,145 @@
+"""The entry points as a user calls them, in processes of their own."""
+
+import json
+import os
+import subprocess
+import sys
+
+import av
+import pytest
+from PIL import Image
+
+CONFIG = '--config=tests/tiny_config.py'
+
+
+def call(module, *args, timeout=300):
+  environment = os.environ | {'XLA_FLAGS': '', 'JAX_PLATFORMS': 'cpu'}
+  return subprocess.run(
+    [sys.executable, '-m', f'videogpt_jax.{module}', *args],
+    capture_output=True,
+    text=True,
+    timeout=timeout,
+    env=environment,
+  )
+
+
+@pytest.fixture(scope='module')
+def finished(tmp_path_factory):
+  """A workdir after the whole job, and what was printed."""
+  workdir = tmp_path_factory.mktemp('run') / 'tiny'
+  done = call('main', CONFIG, f'--workdir={workdir}')
+  assert done.returncode == 0, done.stderr
+  return workdir, done.stdout
+
+
+def test_the_whole_job_leaves_every_file_and_figure(finished):
+  workdir, printed = finished
+  metrics = json.loads((workdir / 'metrics.json').read_text())
+  for name in (
+    'reconstruction_psnr',
+    'codebook_perplexity',
+    'prior_bits_per_code',
+    'unigram_bits_per_code',
+    'sample_seconds_per_clip',
+  ):
+    assert metrics[name] > 0
+    assert f'{name} ' in printed
+  for name in ('samples.gif', 'reconstructions.gif'):
+    assert Image.open(workdir / name).n_frames == 4
+  for name in ('samples.mp4', 'samples/0002.mp4'):
+    with av.open(str(workdir / name)) as container:
+      assert len(list(container.decode(video=0))) == 4
+  assert json.loads((workdir / 'config.json').read_text())['prior']['n_layers'] == 1
+  for stage in ('vqvae', 'prior'):
+    assert list((workdir / 'tensorboard' / stage).glob('events.*'))
+    assert (workdir / stage / 'checkpoints' / '4').is_dir()
+
+
+def test_finished_stages_are_not_run_again(finished):
+  workdir, _ = finished
+  before = {file: file.stat().st_mtime_ns for file in workdir.glob('*/checkpoints/*')}
+  again = call('main', CONFIG, f'--workdir={workdir}')
+  assert again.returncode == 0, again.stderr
+  assert again.stdout.count('finished before') == 4
+  assert {file: file.stat().st_mtime_ns for file in workdir.glob('*/checkpoints/*')} == before
+
+
+def test_other_samples_settings_draw_anew_and_train_nothing(finished):
+  workdir, _ = finished
+  again = call('main', CONFIG, f'--workdir={workdir}', '--config.sample.top_k=3')
+  assert again.returncode == 0, again.stderr
+  assert 'vqvae: finished before' in again.stdout
+  assert json.loads((workdir / 'samples.json').read_text())['settings']['top_k'] == 3
+
+
+def test_sample_writes_videos_of_the_class_asked_for(finished, tmp_path):
+  out = tmp_path / 'out'
+  done = call(
+    'sample', f'--workdir={finished[0]}', '--num=2', f'--out={out}', '--class_label=7', '--seed=3'
+  )
+  assert done.returncode == 0, done.stderr
+  told = json.loads((out / 'samples.json').read_text())
+  assert [video['label'] for video in told['videos']] == ['7', '7']
+  assert all(video['log_likelihood_nats'] < 0 for video in told['videos'])
+  assert (out / 'samples' / '0001.mp4').exists()
+
+
+BAD = {
+  'stage': (['--stages=vqvae,priors'], "unknown stage 'priors'; stages are vqvae"),
+  'key': (['--config.prior.n_layer=2'], 'n_layer'),
+  'resolution': (['--config.dataset.resolution=18'], r'resolution (18) must be divisible'),
+  'heads': (['--config.prior.n_heads=5'], 'prior.hidden_dim (24) must be divisible by n_heads (5)'),
+  'order': (['--stages=prior'], 'stage prior needs a trained vqvae'),
+  'classes': (['--config.prior.n_classes=3'], 'n_classes (3) must be 0 (unconditional) or the 10'),
+  'mesh': (['--config.mesh.fsdp=3'], 'does not divide the 1 devices'),
+  'top_k': (['--config.sample.top_k=99'], 'top_k (99) must be in [1, 16]'),
+  'file': (['--config=configs/none.py'], 'none.py'),
+}
+
+
+@pytest.mark.parametrize('case', BAD)
+def test_bad_input_ends_with_one_line_and_harms_nothing(case, tmp_path):
+  flags, message = BAD[case]
+  workdir = tmp_path / 'run'
+  done = call('main', CONFIG, f'--workdir={workdir}', *flags)
+  assert done.returncode != 0
+  lines = [line for line in done.stderr.splitlines() if line.startswith('error: ')]
+  assert len(lines) == 1, done.stderr
+  assert message in lines[0]
+  assert 'Traceback' not in done.stderr
+  assert not workdir.exists()
+
+
+def test_a_workdir_of_another_configuration_is_refused_and_left_alone(finished):
+  workdir, _ = finished
+  before = (workdir / 'config.json').read_text()
+  done = call('main', CONFIG, f'--workdir={workdir}', '--config.vqvae.n_codes=32')
+  assert done.returncode != 0
+  assert 'vqvae.n_codes is 16 there and 32 here' in done.stderr
+  assert (workdir / 'config.json').read_text() == before
+
+
+def test_a_folder_of_something_else_is_refused_and_left_alone(tmp_path):
+  (tmp_path / 'letter.txt').write_text('dear')
+  done = call('main', CONFIG, f'--workdir={tmp_path}')
+  assert done.returncode != 0
+  assert 'holds files and no config.json' in done.stderr
+  assert [file.name for file in tmp_path.iterdir()] == ['letter.txt']
+
+
+def test_a_run_that_was_killed_goes_on(tmp_path):
+  """Killed after the first checkpoint that is on disk, then run again."""
+  workdir = tmp_path / 'run'
+  environment = os.environ | {'XLA_FLAGS': '', 'JAX_PLATFORMS': 'cpu'}
+  command = [sys.executable, '-m', 'videogpt_jax.main', CONFIG, f'--workdir={workdir}']
+  flags = ['--stages=vqvae', '--config.vqvae_training.steps=2000']
+  with subprocess.Popen([*command, *flags], env=environment, stdout=subprocess.PIPE) as process:
+    for _ in process.stdout:
+      if any(file.name.isdigit() for file in workdir.glob('vqvae/checkpoints/*')):
+        process.kill()
+        break
+  done = {int(f.name) for f in workdir.glob('vqvae/checkpoints/*') if f.name.isdigit()}
+  again = subprocess.Popen([*command, *flags], env=environment, stdout=subprocess.PIPE, text=True)
+  with again:
+    steps = [line for line in again.stdout if ' step ' in line for _ in [again.kill()]]
+  assert int(steps[0].split('step')[1].split('/')[0]) > min(done)

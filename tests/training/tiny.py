@@ -1,0 +1,71 @@
+"""Stages that are small enough to train in a test."""
+
+import jax
+import numpy as np
+from flax import nnx
+
+from videogpt_jax.models.prior import CodeSpec
+from videogpt_jax.models.transformer import PriorConfig
+from videogpt_jax.models.vqvae import VQVAE, VQVAEConfig
+from videogpt_jax.stages.train_prior import Tokenizer, prior_stage
+from videogpt_jax.stages.train_vqvae import vqvae_stage
+from videogpt_jax.training.fit import Data
+
+VQVAE_CONFIG = VQVAEConfig(
+  embedding_dim=6, n_codes=11, n_hiddens=8, n_res_layers=1, downsample=(2, 4, 4)
+)
+
+
+def make_stage(name):
+  if name == 'vqvae':
+    return vqvae_stage(VQVAE_CONFIG)
+  graphdef, *state = nnx.split(VQVAE(VQVAE_CONFIG, rngs=nnx.Rngs(7)), nnx.Param, ...)
+  config = PriorConfig(hidden_dim=16, n_heads=2, n_layers=2, n_classes=3)
+  return prior_stage(config, CodeSpec((2, 2, 2), 11, 6, 4, 8), Tokenizer(graphdef, tuple(state)))
+
+
+def batch(seed, size=8):
+  draw = np.random.default_rng(seed)
+  return {
+    'video': draw.uniform(-0.5, 0.5, (size, 4, 8, 8, 3)).astype(np.float32),
+    'label': draw.integers(0, 3, size).astype(np.int32),
+  }
+
+
+def data(n_test=13, size=8):
+  """Batch n of training depends on n alone; 13 test clips in batches of 8, the last one padded."""
+
+  def train(step):
+    while True:
+      yield batch(step)
+      step += 1
+
+  def test():
+    clips = batch(10_000, n_test)
+    for first in range(0, n_test, size):
+      part = {k: v[first : first + size] for k, v in clips.items()}
+      n = len(part['video'])
+      padded = {k: np.concatenate([v, v[:1].repeat(size - n, 0)]) for k, v in part.items()}
+      yield padded | {'mask': (np.arange(size) < n).astype(np.float32)}
+
+  return Data(train, test)
+
+
+class ListLog:
+  """Keeps what it is told."""
+
+  def __init__(self):
+    self.losses, self.scored, self.shown = {}, {}, {}
+
+  def progress(self, step, metrics):
+    self.losses[step] = metrics['loss']
+
+  def scores(self, step, metrics):
+    self.scored[step] = metrics
+
+  def videos(self, step, videos):
+    self.shown[step] = videos
+
+
+def leaves(tree):
+  return [np.asarray(leaf) for leaf in jax.tree.leaves(tree)]
