@@ -1,19 +1,33 @@
-"""Scores clips: `python -m videogpt_jax.evaluate --samples=A --reference=B`.
+"""Scores a trained model, or clips of any origin.
 
-A and B are folders (of videos, arrays or image folders, a clip each) or arrays [N T H W C], of any
-origin; docs/evaluation.md explains the scores, the protocols and the weights they need.
+  python -m videogpt_jax.evaluate --workdir=DIR
+  python -m videogpt_jax.evaluate --samples=A --reference=B
+
+A and B are folders (of videos, arrays or image folders, a clip each) or arrays [N T H W C].
+docs/evaluation.md explains the scores, the protocols and the weights they need.
 """
 
 import dataclasses
+import math
 import pathlib
-import sys
+from collections.abc import Sequence
+from typing import Any
 
-from absl import app, flags
+from absl import flags
 
-from videogpt_jax.evaluation import evaluate, protocols, report
+from videogpt_jax import api, cli
+from videogpt_jax import input as data
+from videogpt_jax.evaluation import evaluate, model_sets, protocols, report
 from videogpt_jax.evaluation.clips import ClipConfig, open_clips
 from videogpt_jax.evaluation.networks import load_networks
+from videogpt_jax.training.logging import record_metrics
 
+# Sources that decode compressed video; the others hold frames.
+_LOSSY_SOURCES = {'folder': 'video files', 'tfds': 'video files'}
+
+_WORKDIR = flags.DEFINE_string(
+  'workdir', None, "A run's folder: its model is scored on the held-out clips of its data."
+)
 _SAMPLES = flags.DEFINE_string('samples', None, 'Clips to score: a folder, or .npy/.npz.')
 _REFERENCE = flags.DEFINE_string('reference', None, 'Real clips: a folder, or .npy/.npz.')
 _RECONSTRUCTIONS = flags.DEFINE_string(
@@ -45,29 +59,61 @@ _TRUST = flags.DEFINE_list(
 )
 _BATCH_SIZE = flags.DEFINE_integer('batch_size', 16, 'Clips at a time.')
 _SEED = flags.DEFINE_integer('seed', 0, 'Of the choice of real clips and of --clip_choice=random.')
-_OUT = flags.DEFINE_string('out', 'evaluation.json', 'File of the result.')
+_OUT = flags.DEFINE_string(
+  'out', None, 'File of the result; evaluation.json by default, in --workdir if there is one.'
+)
 
 
-def main(argv):
-  if len(argv) > 1:
-    raise app.UsageError(f'unknown arguments {argv[1:]}; flags start with --')
-  if not _REFERENCE.value or not (_SAMPLES.value or _RECONSTRUCTIONS.value):
-    raise app.UsageError('give --reference, and --samples or --reconstructions')
-  try:
-    result = evaluate.evaluate(
-      _clip_sets(),
-      _protocol(),
-      load_networks(_FVD_WEIGHTS.value, _IS_WEIGHTS.value, _LPIPS_WEIGHTS.value, _TRUST.value),
-      seed=_SEED.value,
-      batch_size=_BATCH_SIZE.value,
-    )
-  except (ValueError, FileNotFoundError) as error:
-    sys.exit(f'error: {error}')
-  report.write(result, pathlib.Path(_OUT.value))
+def main(argv: Sequence[str]):
+  del argv
+  networks = load_networks(
+    _FVD_WEIGHTS.value, _IS_WEIGHTS.value, _LPIPS_WEIGHTS.value, _TRUST.value
+  )
+  protocol, seed, batch_size = _protocol(), _SEED.value, _BATCH_SIZE.value
+  folder, drawn_with = pathlib.Path(_WORKDIR.value or '.'), {}
+  if _WORKDIR.value:
+    if _SAMPLES.value or _REFERENCE.value:
+      raise ValueError('--workdir brings its own clips; give it, or --samples and --reference')
+    sets, drawn_with = _model_sets(folder, protocol)
+  else:
+    sets = _clip_sets()
+  result = evaluate.evaluate(sets, protocol, networks, seed=seed, batch_size=batch_size)
+  result |= drawn_with
+  report.write(result, pathlib.Path(_OUT.value or folder / 'evaluation.json'))
+  if _WORKDIR.value:
+    finite = {name: x for name, x in result['scores'].items() if math.isfinite(x)}
+    record_metrics(folder, finite)
   print(report.summarise(result))
 
 
+def _model_sets(
+  folder: pathlib.Path, protocol: protocols.Protocol
+) -> tuple[evaluate.ClipSets, dict[str, Any]]:
+  """The clips to score a run by, and what the model and its sampler were."""
+  from videogpt_jax import workdir  # imports Orbax, which clips alone do not need
+
+  experiment = workdir.read_experiment(folder)
+  if experiment.dataset.source == 'codes':
+    raise ValueError(f'the data set of {folder} is codes, without clips to compare with')
+  batches = data.test_batches(experiment.dataset, batch_size=_BATCH_SIZE.value)
+  sample = experiment.sample
+  controls = {name: getattr(sample, name) for name in ('temperature', 'top_k', 'top_p')}
+  drawing = model_sets.Drawing(protocol, controls, _SEED.value, _BATCH_SIZE.value)
+  drawn_with = {'workdir': str(folder)}
+  try:
+    model = api.load_videogpt(folder)
+  except FileNotFoundError:  # only the first stage has run
+    sets = model_sets.tokenizer_sets(api.load_vqvae(folder), batches, drawing)
+  else:
+    sets = model_sets.generator_sets(model, batches, drawing, folder / 'evaluation')
+    drawn_with |= {'model': model_sets.fingerprint(model), 'sampling': controls}
+  sets.reference.lossy = _LOSSY_SOURCES.get(experiment.dataset.source, '')
+  return sets, drawn_with
+
+
 def _clip_sets() -> evaluate.ClipSets:
+  if not _REFERENCE.value or not (_SAMPLES.value or _RECONSTRUCTIONS.value):
+    raise ValueError('give --workdir; or --reference, and --samples or --reconstructions')
   config = ClipConfig(
     n_frames=_N_FRAMES.value,
     frame_stride=_FRAME_STRIDE.value,
@@ -94,4 +140,4 @@ def _protocol() -> protocols.Protocol:
 
 
 if __name__ == '__main__':
-  app.run(main)
+  cli.start(main)

@@ -59,7 +59,7 @@ def test_the_record_holds_what_it_takes_to_repeat_it(tmp_path):
     assert scores[name] > 0 or name == 'kvd'
     assert scores[f'{name}_std'] >= 0
   assert scores['r_fvd'] < scores['fvd_star']
-  assert scores['reconstruction_psnr_db'] > 30
+  assert scores['reconstruction_psnr'] > 30
   assert result['seed'] == 4 and result['protocol']['n_trials'] == 3
   assert result['sets']['reference']['n_clips'] == 9
   assert result['clip']['size_t_h_w_c'] == [4, 8, 7, 3]
@@ -80,13 +80,13 @@ def test_paired_scores_compare_clip_by_clip(tmp_path):
   result = _evaluate(big(samples), big(reference), networks=networks.Networks(), paired=True)
   x, y = (np.round(np.asarray(v) * 255) / 255 for v in (samples, reference))
   error = np.mean((x - y) ** 2, axis=(2, 3, 4))
-  assert result['scores']['psnr_db'] == pytest.approx(np.mean(-10 * np.log10(error)), rel=1e-5)
+  assert result['scores']['psnr'] == pytest.approx(np.mean(-10 * np.log10(error)), rel=1e-5)
   assert result['scores']['nmse'] == pytest.approx(error.mean() / y.var(), rel=1e-5)
   assert 0.5 < result['scores']['ssim'] < 1
   assert {'fvd, kvd', 'inception_score', 'lpips'} == set(result['missing'])
   same = _evaluate(big(reference), big(reference), networks=networks.Networks(), paired=True)
   report.write(same, tmp_path / 'same.json')  # an infinite PSNR is no JSON number
-  assert json.loads((tmp_path / 'same.json').read_text())['scores']['psnr_db'] == 'inf'
+  assert json.loads((tmp_path / 'same.json').read_text())['scores']['psnr'] == 'inf'
   with pytest.raises(ValueError, match='as many samples'):
     _evaluate(big(samples), big(reference[:4]), networks=networks.Networks(), paired=True)
 
@@ -136,7 +136,7 @@ def test_the_program_scores_two_folders(tmp_path):
   )
   good = run('--protocol=all')
   assert good.returncode == 0, good.stderr
-  assert 'psnr_db' in good.stdout and 'missing fvd, kvd: give --fvd_weights' in good.stdout
+  assert 'psnr' in good.stdout and 'missing fvd, kvd: give --fvd_weights' in good.stdout
   assert json.loads((tmp_path / 'out.json').read_text())['protocol']['name'] == 'all'
   bad = run()
   assert bad.returncode == 1
@@ -147,7 +147,7 @@ def test_the_program_scores_two_folders(tmp_path):
 def test_eight_devices_score_as_one_does():
   one, eight = (_scores_on(n_devices) for n_devices in (1, 8))
   assert (one.pop('n_devices'), eight.pop('n_devices')) == (1, 8)
-  assert one.keys() == eight.keys() > {'fvd', 'psnr_db', 'lpips'}
+  assert one.keys() == eight.keys() > {'fvd', 'psnr', 'lpips'}
   for name, value in one.items():
     assert eight[name] == pytest.approx(value, rel=1e-5)
 

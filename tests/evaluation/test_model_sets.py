@@ -2,9 +2,13 @@ import dataclasses
 
 import numpy as np
 import pytest
+from flax import nnx
 
+from videogpt_jax import api
 from videogpt_jax.evaluation import evaluate, model_sets, networks, protocols
+from videogpt_jax.models.prior import Prior
 from videogpt_jax.models.transformer import PriorConfig
+from videogpt_jax.models.vqvae import VQVAE, VQVAEConfig
 
 _SHAPE = (4, 9, 8, 3)
 _PROTOCOL = protocols.Protocol('small', 3, 2, 'this test')
@@ -88,4 +92,20 @@ def test_a_tokenizer_is_scored_on_all_held_out_clips():
   assert len(sets.reference) == 7 and sets.samples is None
   result = evaluate.evaluate(sets, drawing.protocol, networks.Networks())
   # One level of 255 too bright, but for the pixels that are white already.
-  assert result['scores']['reconstruction_psnr_db'] == pytest.approx(20 * np.log10(255), abs=0.1)
+  assert result['scores']['reconstruction_psnr'] == pytest.approx(20 * np.log10(255), abs=0.1)
+
+
+def test_our_own_model_is_scored(tmp_path):
+  vqvae = VQVAE(
+    VQVAEConfig(n_codes=7, embedding_dim=4, n_hiddens=8, n_res_layers=1, downsample=(2, 8, 8)),
+    rngs=nnx.Rngs(0),
+  )
+  tokenizer = api.Tokenizer(vqvae, 4, 8)
+  config = PriorConfig(hidden_dim=12, n_heads=2, n_layers=1, n_classes=7)
+  model = api.VideoGPT(tokenizer, Prior(config, tokenizer.spec, rngs=nnx.Rngs(1)))
+  batches = [{**batch, 'video': batch['video'][:, :, :8]} for batch in _batches()]
+  drawing = model_sets.Drawing(_PROTOCOL, {'temperature': 0.8, 'top_k': 3, 'top_p': None})
+  sets = model_sets.generator_sets(model, batches, drawing, tmp_path)
+  result = evaluate.evaluate(sets, _PROTOCOL, networks.Networks())
+  assert result['sets']['samples']['n_clips'] == 6
+  assert result['scores']['reconstruction_psnr'] > 0

@@ -7,11 +7,11 @@ width.
 import dataclasses
 import json
 import pathlib
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
-from absl import logging
 
 from videogpt_jax.evaluation.pixels import to_uint8
 
@@ -124,7 +124,8 @@ def draw_samples(
     samples[start : start + n] = _to_uint8(video, (0.0, 1.0), 'sample', start)
     samples.flush()
     progress.write_text(json.dumps(record | {'done': start + n}))
-    logging.info('drew %d of %d samples', start + n, len(plan.order))
+    print(f'\r{start + n}/{len(plan.order)} samples', end='', file=sys.stderr, flush=True)
+  print(file=sys.stderr)
   return samples
 
 
