@@ -60,6 +60,14 @@ def test_an_epoch_holds_every_clip_once_and_each_epoch_has_its_own_order():
   assert set(first) == set(second) and first != second
 
 
+@pytest.mark.parametrize('n', [1, 2, 3])
+def test_few_clips_fill_a_larger_batch(n):
+  config = dataclasses.replace(CONFIG, n_train_clips=n)
+  (batch,) = _take(1, config=config, batch_size=3 * n)
+  counts = np.unique([video.tobytes() for video in batch['video']], return_counts=True)[1]
+  assert counts.tolist() == [3] * n
+
+
 def test_the_seed_changes_the_order():
   assert any(
     (a['video'] != b['video']).any() for a, b in zip(_take(2), _take(2, seed=2), strict=True)

@@ -125,14 +125,6 @@ def test_a_test_class_that_training_lacks_is_refused(tmp_path):
     pipeline.describe(_config('folder', tmp_path))
 
 
-def test_labels_asked_of_a_source_without_classes_are_refused(tmp_path):
-  for name in 'abc':
-    write_video(tmp_path / f'{name}.mkv')
-  info = pipeline.describe(_config('folder', tmp_path))
-  with pytest.raises(ValueError, match='no classes'):
-    _ = info.n_classes
-
-
 def _write_hdf5(path, **arrays):
   with h5py.File(path, 'w') as file:
     for key, array in arrays.items():

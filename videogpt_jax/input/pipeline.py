@@ -29,20 +29,6 @@ class DatasetInfo:
   class_names: tuple[str, ...] | None = None
   action_dim: int | None = None
 
-  @property
-  def n_classes(self) -> int:
-    """How many classes there are.
-
-    Raises:
-      ValueError: the source has none.
-    """
-    if not self.class_names:
-      raise ValueError(
-        'class conditioning needs labels, but dataset has no classes; put the videos into one '
-        'folder a class, or turn class conditioning off'
-      )
-    return len(self.class_names)
-
 
 def describe(config: DatasetConfig) -> DatasetInfo:
   """What the data set holds.
