@@ -36,6 +36,7 @@ def find(path: str | os.PathLike) -> pathlib.Path:
   if not file.exists():
     raise FileNotFoundError(
       f'the published model {name} is expected at {_CACHE}/{name} and is not there; get it with '
-      f'`pip install gdown && gdown {WELL_KNOWN[name]} -O {_CACHE}/{name}`, or give its file'
+      f'`pip install gdown && mkdir -p {_CACHE} && gdown {WELL_KNOWN[name]} -O {_CACHE}/{name}`, '
+      'or give its file'
     )
   return file
