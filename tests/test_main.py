@@ -9,17 +9,20 @@ import av
 import pytest
 from PIL import Image
 
+from tests.conftest import QUICK
+
 CONFIG = '--config=tests/tiny_config.py'
+
+ENVIRONMENT = os.environ | {'XLA_FLAGS': QUICK, 'JAX_PLATFORMS': 'cpu'}
 
 
 def call(module, *args, timeout=300):
-  environment = os.environ | {'XLA_FLAGS': '', 'JAX_PLATFORMS': 'cpu'}
   return subprocess.run(
     [sys.executable, '-m', f'videogpt_jax.{module}', *args],
     capture_output=True,
     text=True,
     timeout=timeout,
-    env=environment,
+    env=ENVIRONMENT,
   )
 
 
@@ -128,18 +131,26 @@ def test_a_folder_of_something_else_is_refused_and_left_alone(tmp_path):
 
 
 def test_a_run_that_was_killed_goes_on(tmp_path):
-  """Killed after the first checkpoint that is on disk, then run again."""
+  """Killed once a checkpoint is on disk, then run again."""
   workdir = tmp_path / 'run'
-  environment = os.environ | {'XLA_FLAGS': '', 'JAX_PLATFORMS': 'cpu'}
-  command = [sys.executable, '-m', 'videogpt_jax.main', CONFIG, f'--workdir={workdir}']
   flags = ['--stages=vqvae', '--config.vqvae_training.steps=2000']
-  with subprocess.Popen([*command, *flags], env=environment, stdout=subprocess.PIPE) as process:
-    for _ in process.stdout:
-      if any(file.name.isdigit() for file in workdir.glob('vqvae/checkpoints/*')):
-        process.kill()
-        break
-  done = {int(f.name) for f in workdir.glob('vqvae/checkpoints/*') if f.name.isdigit()}
-  again = subprocess.Popen([*command, *flags], env=environment, stdout=subprocess.PIPE, text=True)
-  with again:
-    steps = [line for line in again.stdout if ' step ' in line for _ in [again.kill()]]
-  assert int(steps[0].split('step')[1].split('/')[0]) > min(done)
+  command = [sys.executable, '-m', 'videogpt_jax.main', CONFIG, f'--workdir={workdir}', *flags]
+
+  def saved():
+    return [int(f.name) for f in workdir.glob('vqvae/checkpoints/*') if f.name.isdigit()]
+
+  def first_step_before(stop):
+    """Runs until `stop` holds, and kills; returns the first step that was reported."""
+    steps = []
+    with subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True) as process:
+      for line in process.stdout:
+        if ' step ' in line:
+          steps.append(int(line.split(' step ')[1].split('/')[0]))
+        if steps and stop():
+          process.kill()
+          break
+    return steps[0]
+
+  assert first_step_before(saved) == 1
+  done = max(saved())
+  assert first_step_before(lambda: True) == done + 1

@@ -1,4 +1,4 @@
-"""The fused loop: equal to the parallel forward, for every chunk and segment; seeds; given codes."""
+"""The fused loop equals the parallel forward, for every chunk and segment; seeds; given codes."""
 
 import jax
 import jax.numpy as jnp

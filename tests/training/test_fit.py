@@ -23,11 +23,10 @@ CONFIG = TrainingConfig(
 )
 
 
-def train(folder, name, config=CONFIG, devices=1, mesh=None):
-  log = ListLog()
-  mesh = mesh or make_mesh(MeshConfig(), jax.devices()[:devices])
+def train(folder, name, config=CONFIG, dtype='float32'):
+  log, mesh = ListLog(), make_mesh(MeshConfig(), jax.devices()[:1])
   with Checkpoints(folder) as checkpoints:
-    state = fit(make_stage(name), config, data(), mesh, checkpoints, log)
+    state = fit(make_stage(name, dtype), config, data(), mesh, checkpoints, log)
   return state, log
 
 
@@ -35,16 +34,16 @@ def train(folder, name, config=CONFIG, devices=1, mesh=None):
 def test_an_interrupted_run_ends_as_one_that_was_not(name, tmp_path):
   whole, log = train(tmp_path / 'whole', name)
 
-  class InterruptedError_(Exception):
+  class StoppedError(Exception):
     pass
 
   class Stop(ListLog):
     def progress(self, step, metrics):
       if step == 5:
-        raise InterruptedError_
+        raise StoppedError
 
   mesh = make_mesh(MeshConfig(), jax.devices()[:1])
-  with pytest.raises(InterruptedError_), Checkpoints(tmp_path / 'cut') as checkpoints:
+  with pytest.raises(StoppedError), Checkpoints(tmp_path / 'cut') as checkpoints:
     fit(make_stage(name), CONFIG, data(), mesh, checkpoints, Stop())
   resumed, rest = train(tmp_path / 'cut', name)
   assert set(rest.losses) == {5, 6}  # from the checkpoint of step 4
@@ -92,3 +91,13 @@ def test_averaged_parameters_are_what_is_evaluated(tmp_path):
   state, _ = train(tmp_path, 'prior', dataclasses.replace(CONFIG, steps=3))
   params, _ = state.model
   assert any((a != b).any() for a, b in zip(leaves(params), leaves(state.params), strict=True))
+
+
+@pytest.mark.parametrize('name', ['vqvae', 'prior'])
+def test_bfloat16_computes_and_float32_learns(name, tmp_path):
+  def first_loss(dtype):
+    _, log = train(tmp_path / dtype, name, dataclasses.replace(CONFIG, steps=1), dtype=dtype)
+    return log.losses[1]
+
+  assert first_loss('bfloat16') == pytest.approx(first_loss('float32'), rel=0.03)
+  assert first_loss('bfloat16') != first_loss('float32')

@@ -1,5 +1,7 @@
 """Stages that are small enough to train in a test."""
 
+import dataclasses
+
 import jax
 import numpy as np
 from flax import nnx
@@ -16,11 +18,11 @@ VQVAE_CONFIG = VQVAEConfig(
 )
 
 
-def make_stage(name):
+def make_stage(name, dtype='float32'):
   if name == 'vqvae':
-    return vqvae_stage(VQVAE_CONFIG)
+    return vqvae_stage(dataclasses.replace(VQVAE_CONFIG, dtype=dtype))
   graphdef, *state = nnx.split(VQVAE(VQVAE_CONFIG, rngs=nnx.Rngs(7)), nnx.Param, ...)
-  config = PriorConfig(hidden_dim=16, n_heads=2, n_layers=2, n_classes=3)
+  config = PriorConfig(hidden_dim=16, n_heads=2, n_layers=2, n_classes=3, dtype=dtype)
   return prior_stage(config, CodeSpec((2, 2, 2), 11, 6, 4, 8), Tokenizer(graphdef, tuple(state)))
 
 
