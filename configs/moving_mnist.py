@@ -1,0 +1,26 @@
+"""Moving MNIST, 1 frame in, 16 frames of 64x64; the paper shows samples and no score.
+
+  python -m videogpt_jax.main --config=configs/moving_mnist.py
+
+T8 and T9: latent 4x16x16, no attention in the VQ-VAE, 512 codes of 64 dimensions; prior of 192
+dimensions and 384 feed-forward units (the prose says 384 hidden features). Data:
+data/cards/moving_mnist.md. Steps: 20k, then 80k. Cost: not measured.
+"""
+
+from configs import paper
+from videogpt_jax.config import Experiment
+
+
+def get_config():
+  return Experiment(
+    name='moving_mnist',
+    dataset=paper.shards('moving_mnist'),
+    vqvae=paper.vqvae(
+      (4, 4, 4), n_codes=512, embedding_dim=64, n_res_layers=2, axial_attention=False
+    ),
+    vqvae_training=paper.vqvae_training(20_000),
+    prior=paper.prior(
+      192, 4, 8, 384, dropout=0.1, n_cond_frames=1, resnet_depth=18, resnet_dim=512
+    ),
+    prior_training=paper.prior_training(80_000),
+  ).to_config_dict()
