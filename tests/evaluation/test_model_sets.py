@@ -95,6 +95,7 @@ def test_a_tokenizer_is_scored_on_all_held_out_clips():
   assert result['scores']['reconstruction_psnr'] == pytest.approx(20 * np.log10(255), abs=0.1)
 
 
+@pytest.mark.slow
 def test_our_own_model_is_scored(tmp_path):
   vqvae = VQVAE(
     VQVAEConfig(n_codes=7, embedding_dim=4, n_hiddens=8, n_res_layers=1, downsample=(2, 8, 8)),
