@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: setup demo test test-slow lint lock clean
+.PHONY: setup demo test test-slow bench lint lock clean
 
 setup: $(VENV)/.installed
 
@@ -23,6 +23,9 @@ test: lint  ## lint and all tests that are not marked slow
 
 test-slow: setup
 	$(RUN) -m pytest -m slow
+
+bench: setup  ## the benchmarks, as a table
+	$(RUN) -m benchmarks
 
 lock:  ## re-resolve requirements.lock for every supported Python
 	uv pip compile --universal --python-version 3.11 --fork-strategy requires-python \
