@@ -38,13 +38,13 @@ def get_config():
       hidden_dim=128, n_heads=4, n_layers=4, dropout=0.0, attn_dropout=0.0, n_classes=10
     ),
     prior_training=TrainingConfig(
-      steps=750,
-      batch_size=16,
+      steps=1500,
+      batch_size=8,
       optimizer=OptimizerConfig(learning_rate=3e-3, warmup_steps=50, b2=0.95, ema_decay=0.99),
-      log_every=25,
-      evaluate_every=250,
+      log_every=50,
+      evaluate_every=500,
       evaluate_batches=4,
-      checkpoint_every=75,
+      checkpoint_every=150,
     ),
     sample=SampleConfig(num=20, temperature=0.8),
   ).to_config_dict()

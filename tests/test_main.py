@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -85,6 +86,33 @@ def test_sample_writes_videos_of_the_class_asked_for(finished, tmp_path):
   assert [video['label'] for video in told['videos']] == ['7', '7']
   assert all(video['log_likelihood_nats'] < 0 for video in told['videos'])
   assert (out / 'samples' / '0001.mp4').exists()
+
+
+def test_a_prior_trains_on_codes_of_its_own_tokenizer_only(finished, tmp_path):
+  workdir, codes = tmp_path / 'run', tmp_path / 'codes'
+  shutil.copytree(finished[0] / 'vqvae', workdir / 'vqvae')
+  shutil.copy(finished[0] / 'config.json', workdir)
+  few = '--config.dataset.n_train_clips=16'
+  done = call('encode', CONFIG, few, f'--vqvae={workdir}', f'--out={codes}', '--batch_size=8')
+  assert done.returncode == 0, done.stderr
+  train = (
+    'main',
+    CONFIG,
+    f'--workdir={workdir}',
+    '--stages=prior',
+    f'--config.prior_codes={codes}',
+  )
+  done = call(*train)
+  assert done.returncode == 0, done.stderr
+  assert 'held-out clips: prior_bits_per_code' in done.stdout
+
+  shutil.rmtree(workdir / 'prior')
+  manifest = codes / 'manifest.json'
+  sha256 = json.loads(manifest.read_text())['made_from']['codebook_sha256']
+  manifest.write_text(manifest.read_text().replace(sha256, '0' * 64))
+  done = call(*train)
+  assert done.returncode != 0
+  assert 'were made with another VQ-VAE' in done.stderr
 
 
 BAD = {

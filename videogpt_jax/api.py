@@ -6,6 +6,7 @@ Axis letters: B batch; n videos asked for; T H W frames, height, width; t h w la
 K n_codes; E embedding_dim.
 """
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -59,6 +60,11 @@ class Tokenizer:
   def codebook(self) -> jax.Array:
     """The codes' vectors, float32 [n_codebooks K embedding_dim / n_codebooks]."""
     return nnx.merge(self.graphdef, self.state).codebook.embeddings[...]
+
+  @property
+  def codebook_sha256(self) -> str:
+    """Tells the codes of this tokenizer from those of another."""
+    return hashlib.sha256(np.ascontiguousarray(self.codebook).tobytes()).hexdigest()
 
   def encode(self, video: jax.Array) -> jax.Array:
     """Returns the codes of a video.

@@ -27,10 +27,18 @@ from videogpt_jax.training.sharding import MeshConfig
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-  """All that defines a run. `name` is also the workdir's, unless one is given."""
+  """All that defines a run.
+
+  Attributes:
+    name: also the workdir's, unless one is given.
+    seed: of initialisation, order and sampling.
+    prior_codes: directory of codes (`python -m videogpt_jax.encode`) that the prior trains on; ''
+      encodes its clips at every step.
+  """
 
   name: str = 'experiment'
   seed: int = 0
+  prior_codes: str = ''
   dataset: DatasetConfig = dataclasses.field(default_factory=DatasetConfig)
   vqvae: VQVAEConfig = dataclasses.field(default_factory=VQVAEConfig)
   vqvae_training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)

@@ -1,14 +1,12 @@
 """A data set to shards of codes: `python -m videogpt_jax.encode --config=C --vqvae=DIR --out=DIR`.
 
-A prior trains on them with dataset.source='codes' and dataset.path=OUT, without the encoder's work.
+A prior trains on them, without the encoder's work, with --config.prior_codes=DIR.
 """
 
-import hashlib
 import sys
 import time
 from collections.abc import Sequence
 
-import numpy as np
 from absl import flags
 from ml_collections import config_flags
 
@@ -32,7 +30,6 @@ def main(argv: Sequence[str]):
 
   experiment = config.from_dict(_CONFIG.value)
   tokenizer = load_vqvae(_VQVAE.value)
-  codebook = np.ascontiguousarray(tokenizer.codebook)
   begun = time.monotonic()
 
   def progress(n_done, n):
@@ -48,7 +45,7 @@ def main(argv: Sequence[str]):
     seed=experiment.seed,
     made_from={
       'vqvae': _VQVAE.value,
-      'codebook_sha256': hashlib.sha256(codebook.tobytes()).hexdigest(),
+      'codebook_sha256': tokenizer.codebook_sha256,
       'n_codes': tokenizer.config.n_codes,
     },
     progress=progress,

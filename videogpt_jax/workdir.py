@@ -21,7 +21,7 @@ TRAINED = ('vqvae', 'prior')
 
 SHAPES_CHECKPOINTS = {
   'vqvae': ('seed', 'dataset', 'vqvae', 'vqvae_training'),
-  'prior': ('seed', 'dataset', 'vqvae', 'vqvae_training', 'prior', 'prior_training'),
+  'prior': ('seed', 'dataset', 'vqvae', 'vqvae_training', 'prior', 'prior_training', 'prior_codes'),
 }
 """Sections that a stage's checkpoints depend on, so that they must not change under them."""
 

@@ -1,5 +1,6 @@
 """The whole job: the stages of an experiment, in order, in one folder."""
 
+import dataclasses
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,8 +8,9 @@ from pathlib import Path
 import jax
 from flax import nnx
 
-from videogpt_jax import workdir
+from videogpt_jax import api, workdir
 from videogpt_jax.config import Experiment
+from videogpt_jax.input.config import DatasetConfig
 from videogpt_jax.stages import evaluate, sample
 from videogpt_jax.stages.train_prior import Tokenizer, prior_stage
 from videogpt_jax.stages.train_vqvae import vqvae_stage
@@ -86,10 +88,10 @@ class _Run:
       )
     return info
 
-  def _data(self, training: TrainingConfig) -> Data:
+  def _data(self, training: TrainingConfig, config: DatasetConfig) -> Data:
     from videogpt_jax.input import pipeline
 
-    config, seed = self.experiment.dataset, self.experiment.seed
+    seed = self.experiment.seed
     share = {'process_index': jax.process_index(), 'process_count': jax.process_count()}
     size = training.batch_size
     return Data(
@@ -99,7 +101,7 @@ class _Run:
       test=lambda: pipeline.test_batches(config, batch_size=size, **share),
     )
 
-  def _fit(self, stage: Stage, training: TrainingConfig):
+  def _fit(self, stage: Stage, training: TrainingConfig, dataset: DatasetConfig):
     say(f'{stage.name}: {training.steps} steps of {training.batch_size} clips on {self._devices()}')
     folder = workdir.checkpoints_of(self.path, stage.name)
     with (
@@ -108,21 +110,37 @@ class _Run:
     ):
       # Each stage has its own randomness.
       seed = self.experiment.seed + STAGES.index(stage.name)
-      fit(stage, training, self._data(training), self.mesh, checkpoints, log, seed)
+      fit(stage, training, self._data(training, dataset), self.mesh, checkpoints, log, seed)
 
   def _devices(self) -> str:
     kind = jax.devices()[0].device_kind
     return f'{self.mesh.size} x {kind} (data, fsdp, tensor = {tuple(self.mesh.shape.values())})'
 
   def vqvae(self):
-    self._fit(vqvae_stage(self.experiment.vqvae), self.experiment.vqvae_training)
+    experiment = self.experiment
+    self._fit(vqvae_stage(experiment.vqvae), experiment.vqvae_training, experiment.dataset)
 
   def prior(self):
     tokenizer = workdir.load_tokenizer(self.path)
     vqvae = nnx.merge(tokenizer.graphdef, tokenizer.state)
     graphdef, *state = nnx.split(vqvae, nnx.Param, ...)
     stage = prior_stage(self.experiment.prior, tokenizer.spec, Tokenizer(graphdef, tuple(state)))
-    self._fit(stage, self.experiment.prior_training)
+    self._fit(stage, self.experiment.prior_training, self._prior_dataset(tokenizer))
+
+  def _prior_dataset(self, tokenizer: api.Tokenizer) -> DatasetConfig:
+    """What the prior trains on: the clips, or codes that this very tokenizer has made of them."""
+    dataset, path = self.experiment.dataset, self.experiment.prior_codes
+    if not path:
+      return dataset
+    from videogpt_jax.input.shards import load_manifest
+
+    made_from = load_manifest(path).made_from['codebook_sha256']
+    if made_from != tokenizer.codebook_sha256:
+      raise ValueError(
+        f'prior_codes {path} were made with another VQ-VAE (codebook {made_from[:12]}, not '
+        f'{tokenizer.codebook_sha256[:12]}); encode the data set with this one'
+      )
+    return dataclasses.replace(dataset, source='codes', path=path)
 
   def sample(self):
     config, seed = self.experiment.sample, self.experiment.seed
@@ -155,7 +173,7 @@ class _Run:
   def evaluate(self):
     say('evaluate: every held-out clip')
     model = workdir.load_videogpt(self.path)
-    test = self._data(self.experiment.prior_training).test
+    test = self._data(self.experiment.prior_training, self.experiment.dataset).test
     scores = evaluate.score(model, test, self.mesh)
     if self.primary:
       record_metrics(self.path, scores)
