@@ -61,7 +61,7 @@ def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransfo
 
 def global_norm(tree) -> float:
   """Returns the root of the sum of all squares in `tree`."""
-  return optax.global_norm(tree)
+  return optax.tree.norm(tree)
 
 
 def apply_updates(params, updates):
