@@ -1,11 +1,12 @@
 """Every benchmark, as a table: `make bench`."""
 
-from benchmarks import input
 from videogpt_jax import cli
 
 
 def main(argv):
   del argv
+  from benchmarks import input  # after cli has quietened TensorFlow
+
   print(f'{"measurement":60s} {"value":>10s}  unit')
   for name, value, unit in input.rows():
     print(f'{name:60s} {value:10.2f}  {unit}', flush=True)
