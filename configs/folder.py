@@ -1,7 +1,7 @@
 """Any folder of videos, at a size that a laptop trains: a VQ-VAE in minutes, then a prior.
 
 16 frames of 64x64, 4x16x16 codes of 512. Not a row of the paper.
-docs/data.md shows what 200 of the VQ-VAE's 600 steps make of eight clips.
+docs/data.md shows what the VQ-VAE makes of eight clips.
 
   python -m videogpt_jax.main --config=configs/folder.py --config.dataset.path=MY_VIDEOS
 """
