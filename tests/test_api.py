@@ -58,6 +58,8 @@ def test_other_sizes_than_the_trained_one_are_tokenized_too(gpt):
     (lambda g: g.sample(2, class_label=0, frames=np.zeros((2, 1, 8, 8, 3))), 'leave frames out'),
     (lambda g: g.logits(np.zeros((2, 3, 2, 2), int), class_label=[0, 0]), 'codes have shape'),
     (lambda g: g.vqvae.encode(np.zeros((1, 3, 8, 8, 3))), r'frames \(3\) must be divisible'),
+    (lambda g: g.sample(0, class_label=0), r'number of videos \(0\)'),
+    (lambda g: g.vqvae.encode(np.zeros((1, 2, 8, 8, 3), np.uint8)), 'video is uint8'),
     (lambda g: g.vqvae.encode(np.zeros((6, 8, 8, 3))), 'must be \\[B T H W 3\\]'),
     (lambda g: g.vqvae.decode(np.zeros((3, 2, 4), int)), 'codes have shape'),
   ],

@@ -117,7 +117,12 @@ def test_a_prior_trains_on_codes_of_its_own_tokenizer_only(finished, tmp_path):
 
 BAD = {
   'stage': (['--stages=vqvae,priors'], "unknown stage 'priors'; stages are vqvae"),
-  'key': (['--config.prior.n_layer=2'], 'n_layer'),
+  'key': (['--config.prior.n_layer=2'], 'unknown configuration key n_layer Did you mean'),
+  'other key': (['--config.nothing=2'], 'unknown configuration key nothing'),
+  'no stage': (['--stages='], "unknown stage ''"),
+  'zero heads': (['--config.prior.n_heads=0'], 'prior.n_heads (0) must be at least 1'),
+  'dtype': (['--config.vqvae.dtype=float17'], "vqvae.dtype 'float17' is not one of"),
+  'codes': (['--config.prior_codes=nowhere'], 'nowhere'),
   'resolution': (['--config.dataset.resolution=18'], r'resolution (18) must be divisible'),
   'heads': (['--config.prior.n_heads=5'], 'prior.hidden_dim (24) must be divisible by n_heads (5)'),
   'order': (['--stages=prior'], 'stage prior needs a trained vqvae'),

@@ -79,6 +79,10 @@ class Tokenizer:
     shape = np.shape(video)
     if len(shape) != 5 or shape[-1] != 3:
       raise ValueError(f'video has shape {shape}; it must be [B T H W 3]')
+    if not jnp.issubdtype(jnp.result_type(video), jnp.floating):
+      raise ValueError(
+        f'video is {jnp.result_type(video)}; it must be float in [-0.5, 0.5]: video / 255 - 0.5'
+      )
     for name, size, factor in zip(
       ('frames', 'height', 'width'), shape[1:4], self.config.downsample, strict=True
     ):
@@ -89,8 +93,10 @@ class Tokenizer:
   def decode(self, codes: jax.Array) -> jax.Array:
     """Returns the video of codes int32 [B t h w]: float32 [B T H W 3], not clipped.
 
+    Grids of another size than the trained one are decoded too.
+
     Raises:
-      ValueError: the codes' shape is another.
+      ValueError: the codes have not as many axes.
     """
     if np.ndim(codes) != len(self.latent_shape) + 1:
       raise ValueError(
@@ -204,6 +210,8 @@ class VideoGPT:
 
   def _conditions(self, n: int, class_label, frames, actions) -> tuple:
     """Checks the conditions, on the host and before any compiling."""
+    if n < 1:
+      raise ValueError(f'the number of videos ({n}) must be at least 1')
     if class_label is not None:
       class_label = np.broadcast_to(np.asarray(class_label, np.int32), (n,))
       n_classes = self.config.n_classes

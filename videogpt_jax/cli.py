@@ -29,7 +29,9 @@ def start(main: Callable[[Sequence[str]], None]):
     except (ValueError, OSError) as error:
       _stop(error)
     except KeyboardInterrupt:
-      _stop('interrupted; run the same command to go on from the last checkpoint')
+      # Everything is closed by now; threads of the libraries must not outlive the interpreter.
+      print('interrupted; the same command goes on from the last checkpoint', file=sys.stderr)
+      os._exit(130)
 
   app.run(guarded, flags_parser=_parse)
 
@@ -37,11 +39,13 @@ def start(main: Callable[[Sequence[str]], None]):
 def _parse(argv: Sequence[str]) -> list[str]:
   try:
     return flags.FLAGS(argv)
-  except (flags.Error, ValueError, TypeError, AttributeError, KeyError, OSError) as error:
+  except (AttributeError, KeyError) as error:  # ml_collections, of a key that is not there
+    text = str(error).replace('\\n', ' ').replace('\\', '').replace("'", '').strip('"')
+    _stop(f'unknown configuration key {text}; the keys are those of videogpt_jax/config.py')
+  except (flags.Error, ValueError, TypeError, OSError, SyntaxError) as error:
     _stop(error)
 
 
 def _stop(error: Exception | str):
-  text = error.args[0] if isinstance(error, KeyError) else error
-  print('error: ' + ' '.join(str(text).split()), file=sys.stderr)
+  print('error: ' + ' '.join(str(error).split()), file=sys.stderr)
   sys.exit(1)

@@ -12,6 +12,9 @@ from flax import nnx
 
 Size3 = tuple[int, int, int]
 
+DTYPES = ('float32', 'bfloat16')
+"""Of activations and products; parameters are always float32."""
+
 
 def uniform_fan_in(key: jax.Array, shape: Sequence[int], fan_in: int) -> jax.Array:
   """Returns float32 `shape`, uniform in +-1/sqrt(fan_in): PyTorch's default for layers."""

@@ -13,7 +13,7 @@ from einops import rearrange
 from flax import nnx
 
 from videogpt_jax.models.attention import attention
-from videogpt_jax.models.layers import Linear, dropout
+from videogpt_jax.models.layers import DTYPES, Linear, dropout
 from videogpt_jax.models.resnet import BLOCKS
 
 ATTENTION_TYPES = ('full', 'sparse')
@@ -60,6 +60,15 @@ class PriorConfig:
   dtype: str = 'float32'
 
   def __post_init__(self):
+    for name in ('hidden_dim', 'n_heads', 'n_layers', 'attn_block', 'n_local_blocks', 'resnet_dim'):
+      if getattr(self, name) < 1:
+        raise ValueError(f'prior.{name} ({getattr(self, name)}) must be at least 1')
+    for name in ('mlp_dim', 'n_classes', 'action_dim', 'n_cond_frames'):
+      if getattr(self, name) < 0:
+        raise ValueError(f'prior.{name} ({getattr(self, name)}) must be 0 (off) or more')
+    for name in ('dropout', 'attn_dropout'):
+      if not 0 <= getattr(self, name) < 1:
+        raise ValueError(f'prior.{name} ({getattr(self, name)}) must be in [0, 1)')
     for name in ('hidden_dim', *(['resnet_dim'] if self.n_cond_frames else [])):
       size = getattr(self, name)
       if size % self.n_heads:
@@ -69,6 +78,7 @@ class PriorConfig:
         )
     for name, options in {
       'attn_type': ATTENTION_TYPES,
+      'dtype': DTYPES,
       'remat': tuple(REMAT_POLICIES),
       'resnet_depth': tuple(BLOCKS),
     }.items():

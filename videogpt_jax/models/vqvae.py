@@ -15,7 +15,14 @@ from flax import nnx
 
 from videogpt_jax.models.attention import attention
 from videogpt_jax.models.codebook import Codebook, Quantized
-from videogpt_jax.models.layers import BatchNorm, Conv3D, ConvTranspose3D, Linear, Size3
+from videogpt_jax.models.layers import (
+  DTYPES,
+  BatchNorm,
+  Conv3D,
+  ConvTranspose3D,
+  Linear,
+  Size3,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +47,11 @@ class VQVAEConfig:
   dtype: str = 'float32'
 
   def __post_init__(self):
+    for name in ('embedding_dim', 'n_codes', 'n_codebooks', 'n_hiddens', 'n_res_layers', 'n_heads'):
+      if getattr(self, name) < 1:
+        raise ValueError(f'vqvae.{name} ({getattr(self, name)}) must be at least 1')
+    if self.dtype not in DTYPES:
+      raise ValueError(f'vqvae.dtype {self.dtype!r} is not one of {DTYPES}')
     bad = [f for f in self.downsample if f < 1 or f & (f - 1)]
     if len(self.downsample) != 3 or bad or max(self.downsample) == 1:
       raise ValueError(

@@ -48,7 +48,7 @@ class _Run:
   """An experiment in its folder, checked: a method a stage."""
 
   def __init__(self, experiment: Experiment, path: Path, stages: Sequence[str]):
-    for stage in stages:
+    for stage in stages or ['']:
       if stage not in STAGES:
         raise ValueError(f'unknown stage {stage!r}; stages are {", ".join(STAGES)}')
     self.experiment, self.path = experiment, path
@@ -67,14 +67,17 @@ class _Run:
       if stage in stages and needs not in stages and not workdir.is_trained(self.path, needs):
         raise ValueError(
           f'stage {stage} needs a trained {needs}, which {self.path} does not hold; '
-          f'add it: --stages={needs},{stage}'
+          f'add it: --stages={",".join(s for s in STAGES if s in {*stages, needs})}'
         )
 
   def _check_data(self):
     """The data set has what the prior is conditioned on."""
     from videogpt_jax.input import pipeline  # imports TensorFlow, which only a run needs
+    from videogpt_jax.input.shards import load_manifest
 
     info, prior = pipeline.describe(self.experiment.dataset), self.experiment.prior
+    if self.experiment.prior_codes:
+      load_manifest(self.experiment.prior_codes)
     n_classes = len(info.class_names or ())
     if prior.n_classes not in (0, n_classes):
       raise ValueError(

@@ -79,6 +79,8 @@ def write(samples: Samples, folder: Path, config: SampleConfig, seed: int) -> li
   """
   each = folder / 'samples'
   each.mkdir(parents=True, exist_ok=True)
+  for old in each.glob('[0-9]*.mp4'):  # of an earlier run with more videos
+    old.unlink()
   sheet = media.grid(media.enlarge(samples.videos), samples.labels)
   files = [folder / 'samples.mp4', folder / 'samples.gif', folder / 'samples.json']
   media.write_mp4(files[0], sheet, config.fps)

@@ -31,8 +31,12 @@ class OptimizerConfig:
   def __post_init__(self):
     if self.schedule not in ('constant', 'cosine'):
       raise ValueError(f"schedule {self.schedule!r} is not one of ('constant', 'cosine')")
-    if not 0 <= self.ema_decay < 1:
-      raise ValueError(f'ema_decay ({self.ema_decay}) must be in [0, 1)')
+    for name in ('b1', 'b2', 'ema_decay'):
+      if not 0 <= getattr(self, name) < 1:
+        raise ValueError(f'optimizer.{name} ({getattr(self, name)}) must be in [0, 1)')
+    for name in ('learning_rate', 'warmup_steps', 'weight_decay', 'clip_norm'):
+      if not getattr(self, name) >= 0:
+        raise ValueError(f'optimizer.{name} ({getattr(self, name)}) must not be negative')
 
 
 def learning_rate_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
