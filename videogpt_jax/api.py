@@ -165,10 +165,33 @@ class VideoGPT:
     top_p: float | None = None,
   ) -> Decoded:
     """Draws the codes of n videos; see `sample`. The result has their log-likelihood too."""
+    return self._draw(
+      *self._arguments(n, seed, class_label, frames, actions, temperature, top_k, top_p)
+    )
+
+  def compile(self, n: int, **kwargs):
+    """Compiles what `draw` and `videos` run for these arguments, so that the first call is fast."""
+    drawn = self._draw.lower(*self._arguments(n, **kwargs)).compile()
+    place = drawn.output_shardings.codes
+    codes = jax.ShapeDtypeStruct((n, *self.latent_shape), jnp.int32, sharding=place)
+    self._videos.lower(self.vqvae.state, codes).compile()
+
+  def _arguments(
+    self,
+    n,
+    seed=0,
+    class_label=None,
+    frames=None,
+    actions=None,
+    temperature=1.0,
+    top_k=None,
+    top_p=None,
+  ) -> tuple:
+    """Checks the arguments of `draw` and turns them into those of the compiled function."""
     controls = make_controls(self.vqvae.config.n_codes, temperature, top_k, top_p)
     conditions = self._conditions(n, class_label, frames, actions)
     keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), jnp.arange(n))
-    return self._draw(self.state, self.vqvae.codebook, keys, controls, *conditions)
+    return self.state, self.vqvae.codebook, keys, controls, *conditions
 
   def sample_codes(self, n: int, seed: int = 0, **kwargs) -> jax.Array:
     """Draws the codes of n videos, int32 [n t h w]; the arguments are those of `sample`."""

@@ -56,19 +56,17 @@ def draw(
     class_label = np.arange(config.num) % n_classes
   controls = {name: getattr(config, name) for name in ('temperature', 'top_k', 'top_p')}
 
-  def run():
-    drawn = model.draw(config.num, seed, class_label, frames, actions, **controls)
-    return jax.block_until_ready((model.videos(drawn.codes), drawn.log_likelihood))
-
-  run()  # compiles
+  conditions = {'class_label': class_label, 'frames': frames, 'actions': actions}
+  model.compile(config.num, seed=seed, **conditions, **controls)
   start = time.monotonic()
-  videos, log_likelihood = run()
+  drawn = model.draw(config.num, seed, **conditions, **controls)
+  videos = jax.block_until_ready(model.videos(drawn.codes))
   seconds = time.monotonic() - start
   labels = None
   if class_label is not None:
     labels = [class_names[i] for i in np.broadcast_to(class_label, (config.num,))]
   pixels = np.round(np.asarray(videos) * 255).astype(np.uint8)
-  return Samples(pixels, np.asarray(log_likelihood), labels, seconds / config.num)
+  return Samples(pixels, np.asarray(drawn.log_likelihood), labels, seconds / config.num)
 
 
 def write(samples: Samples, folder: Path, config: SampleConfig, seed: int) -> list[Path]:
