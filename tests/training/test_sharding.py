@@ -5,11 +5,22 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 
-from videogpt_jax.training.sharding import MeshConfig, check_batch, make_mesh, shardings
+from videogpt_jax.training.sharding import (
+  MeshConfig,
+  check_batch,
+  check_prior,
+  make_mesh,
+  shardings,
+)
 
 
 def test_minus_one_takes_the_devices_that_are_left():
-  assert dict(make_mesh(MeshConfig(-1, 2, 2)).shape) == {'data': 2, 'fsdp': 2, 'tensor': 2}
+  assert dict(make_mesh(MeshConfig(-1, 2, 2)).shape) == {
+    'data': 2,
+    'fsdp': 2,
+    'tensor': 2,
+    'sequence': 1,
+  }
 
 
 @pytest.mark.parametrize('sizes', [(3, 1, 1), (-1, 3, 1), (16, 1, 1), (2, 2, 1)])
@@ -31,3 +42,12 @@ def test_the_table_places_parameters_and_what_belongs_to_them():
   placed = shardings(tree, mesh)['mu']['blocks']
   assert placed['attn']['query']['kernel'].spec == P(None, 'fsdp', 'tensor')
   assert placed['mlp_in']['kernel'].spec == P(None, 'fsdp', None)
+
+
+def test_heads_and_positions_that_cannot_be_shared_out_are_refused():
+  mesh = make_mesh(MeshConfig(tensor=2, sequence=2))
+  check_prior(8, 64, mesh)
+  with pytest.raises(ValueError, match=r'n_heads \(6\) .* \(2 \* 2\); use 8 heads'):
+    check_prior(6, 64, mesh)
+  with pytest.raises(ValueError, match=r'the 63 codes .* mesh.sequence \(2\)'):
+    check_prior(8, 63, mesh)

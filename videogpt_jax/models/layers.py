@@ -10,6 +10,8 @@ import jax.numpy as jnp
 from einops import rearrange
 from flax import nnx
 
+from videogpt_jax.models.placement import constrain
+
 Size3 = tuple[int, int, int]
 
 DTYPES = ('float32', 'bfloat16')
@@ -147,6 +149,7 @@ class Conv3D(nnx.Module):
 
   def __call__(self, x: jax.Array) -> jax.Array:
     y = conv3d(x, self.kernel[...].astype(x.dtype), self.stride, self.padding)
+    y = constrain(y, 'B T H W O')
     return y + self.bias[...].astype(x.dtype) if self.use_bias else y
 
 
@@ -161,9 +164,8 @@ class ConvTranspose3D(nnx.Module):
     self.bias = nnx.Param(uniform_fan_in(rngs.params(), (n_out,), fan_in))
 
   def __call__(self, x: jax.Array) -> jax.Array:
-    return conv3d_transpose(x, self.kernel[...].astype(x.dtype), self.stride) + self.bias[
-      ...
-    ].astype(x.dtype)
+    y = conv3d_transpose(x, self.kernel[...].astype(x.dtype), self.stride)
+    return constrain(y, 'B T H W O') + self.bias[...].astype(x.dtype)
 
 
 class BatchNorm(nnx.Module):

@@ -14,6 +14,7 @@ from flax import nnx
 
 from videogpt_jax.models.attention import CausalMask, attention, strided_mask
 from videogpt_jax.models.layers import Linear, PositionEmbedding
+from videogpt_jax.models.placement import constrain
 from videogpt_jax.models.resnet import ResNet
 from videogpt_jax.models.transformer import REMAT_POLICIES, Block, LayerNorm, PriorConfig
 
@@ -129,7 +130,7 @@ class Prior(nnx.Module):
       float32 [B *latent_shape K].
     """
     config = self.config
-    x = self.embed(rearrange(embeddings, 'B ... E -> B (...) E'))
+    x = constrain(self.embed(rearrange(embeddings, 'B ... E -> B (...) E')), 'B L D')
     positions = jnp.arange(x.shape[1])
     mask = self.mask.rows(positions, positions)
     graphdef, stacked = nnx.split(self.blocks)
@@ -165,7 +166,7 @@ class Prior(nnx.Module):
 
   def logits(self, x: jax.Array, norm: jax.Array | None) -> jax.Array:
     """Returns float32 [B L K] of the last block's output [B L D]."""
-    return self.fc_out(self.norm(x, norm)).astype(jnp.float32)
+    return constrain(self.fc_out(self.norm(x, norm)), 'B L K').astype(jnp.float32)
 
   def unstacked_blocks(self) -> list[Block]:
     """Returns the blocks one by one, as decoding wants them."""

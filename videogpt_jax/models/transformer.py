@@ -1,7 +1,7 @@
 """The transformer block of the prior, and the sizes that it is built from.
 
-Axis letters: B batch; L codes; D hidden_dim; N heads; d head size; C size of the norms' condition,
-n of these a clip; S entries of the conditioning frames' memory, M their size.
+Axis letters: B batch; L codes; D hidden_dim; F mlp_dim; N heads; d head size; C size of the norms'
+condition, n of these a clip; S entries of the conditioning frames' memory, M their size.
 """
 
 import dataclasses
@@ -14,6 +14,7 @@ from flax import nnx
 
 from videogpt_jax.models.attention import attention
 from videogpt_jax.models.layers import DTYPES, Linear, dropout
+from videogpt_jax.models.placement import constrain
 from videogpt_jax.models.resnet import BLOCKS
 
 ATTENTION_TYPES = ('full', 'sparse')
@@ -132,17 +133,19 @@ class MultiHeadAttention(nnx.Module):
 
   def queries(self, x: jax.Array) -> jax.Array:
     """[B L D] -> [B L N d]."""
-    return rearrange(self.query(x), 'B L (N d) -> B L N d', N=self.n_heads)
+    return constrain(rearrange(self.query(x), 'B L (N d) -> B L N d', N=self.n_heads), 'B L N d')
 
   def keys_values(self, memory: jax.Array) -> tuple[jax.Array, jax.Array]:
     """[B S M] -> keys [B S N d] and values [B S N M/N]."""
     return tuple(
-      rearrange(f(memory), 'B S (N d) -> B S N d', N=self.n_heads) for f in (self.key, self.value)
+      constrain(rearrange(f(memory), 'B S (N d) -> B S N d', N=self.n_heads), 'B S N d')
+      for f in (self.key, self.value)
     )
 
   def project(self, y: jax.Array) -> jax.Array:
     """[B L N d] -> [B L D]."""
-    return self.out(rearrange(y, 'B L N d -> B L (N d)'))
+    y = constrain(y, 'B L N d')
+    return constrain(self.out(rearrange(y, 'B L N d -> B L (N d)')), 'B L D')
 
 
 def gelu2(x: jax.Array) -> jax.Array:
@@ -191,5 +194,6 @@ class Block(nnx.Module):
     if self.cross:
       h = self.cross_attn.queries(self.cross_norm(x, norm))
       x = x + dropout(self.cross_attn.project(attention(h, *memory)), self.dropout, keys[1])
-    h = self.mlp_out(gelu2(self.mlp_in(self.mlp_norm(x, norm))))
+    h = constrain(gelu2(self.mlp_in(self.mlp_norm(x, norm))), 'B L F')
+    h = constrain(self.mlp_out(h), 'B L D')
     return x + dropout(h, self.dropout, keys[2])

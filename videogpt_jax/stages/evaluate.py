@@ -15,6 +15,7 @@ from videogpt_jax.stages.train_prior import Tokenizer, prior_stage
 from videogpt_jax.stages.train_vqvae import vqvae_stage
 from videogpt_jax.training import fit
 from videogpt_jax.training.logging import to_uint8
+from videogpt_jax.training.sharding import on_mesh
 from videogpt_jax.training.step import make_evaluate_step, make_show_step
 
 Batches = Callable[[], Iterable[Mapping[str, np.ndarray]]]
@@ -33,7 +34,7 @@ def score(model: VideoGPT, test_batches: Batches, mesh: Mesh) -> dict[str, float
     _, params, variables = nnx.split(nnx.merge(*graph_and_state), nnx.Param, ...)
     replicated = NamedSharding(mesh, P())
     arrays, frozen = jax.device_put(((params, variables), stage.frozen), replicated)
-    step = jax.jit(make_evaluate_step(stage))
+    step = jax.jit(on_mesh(make_evaluate_step(stage), mesh))
     scores |= fit.evaluate(stage, step, arrays, frozen, test_batches(), mesh)[0]
   return scores
 

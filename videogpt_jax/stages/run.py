@@ -1,6 +1,7 @@
 """The whole job: the stages of an experiment, in order, in one folder."""
 
 import dataclasses
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from videogpt_jax.stages.train_vqvae import vqvae_stage
 from videogpt_jax.training.checkpoint import Checkpoints
 from videogpt_jax.training.fit import Data, TrainingConfig, fit
 from videogpt_jax.training.logging import RunLog, duration, read_json, record_metrics, say
-from videogpt_jax.training.sharding import check_batch, make_mesh
+from videogpt_jax.training.sharding import check_batch, check_prior, make_mesh
 from videogpt_jax.training.step import Stage
 
 STAGES = ('vqvae', 'prior', 'sample', 'evaluate')
@@ -56,6 +57,8 @@ class _Run:
     self.primary = jax.process_index() == 0
     for training in (experiment.vqvae_training, experiment.prior_training):
       check_batch(training.batch_size, self.mesh)
+    length = math.prod(experiment.codes.latent_shape)
+    check_prior(experiment.prior.n_heads, length, self.mesh)
     self._check_order(stages)
     self.info = self._check_data()
     workdir.claim(path, experiment)
@@ -117,7 +120,8 @@ class _Run:
 
   def _devices(self) -> str:
     kind = jax.devices()[0].device_kind
-    return f'{self.mesh.size} x {kind} (data, fsdp, tensor = {tuple(self.mesh.shape.values())})'
+    sizes = ', '.join(f'{axis} {size}' for axis, size in self.mesh.shape.items())
+    return f'{self.mesh.size} x {kind} ({sizes})'
 
   def vqvae(self):
     experiment = self.experiment

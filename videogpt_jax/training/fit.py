@@ -12,7 +12,7 @@ from jax.sharding import PartitionSpec as P
 
 from videogpt_jax.training.checkpoint import Checkpoints
 from videogpt_jax.training.optimizer import OptimizerConfig
-from videogpt_jax.training.sharding import BATCH, shard_batch, shardings
+from videogpt_jax.training.sharding import BATCH, on_mesh, shard_batch, shardings
 from videogpt_jax.training.step import (
   Stage,
   TrainState,
@@ -90,7 +90,8 @@ def fit(
   state, step_fn = prepare(stage, config, mesh, checkpoints, key)
   replicated = NamedSharding(mesh, P())
   frozen = jax.device_put(stage.frozen, replicated)
-  evaluate_step, show = jax.jit(make_evaluate_step(stage)), jax.jit(make_show_step(stage))
+  evaluate_step = jax.jit(on_mesh(make_evaluate_step(stage), mesh))
+  show = jax.jit(on_mesh(make_show_step(stage), mesh))
 
   first = int(state.step)
   batches = (shard_batch(batch, mesh) for batch in data.train(first))
@@ -121,7 +122,7 @@ def prepare(
   places = shardings(abstract, mesh)
   replicated = NamedSharding(mesh, P())
   step_fn = jax.jit(
-    make_train_step(stage, config.optimizer, config.steps),
+    on_mesh(make_train_step(stage, config.optimizer, config.steps), mesh),
     in_shardings=(places, replicated, NamedSharding(mesh, BATCH), replicated),
     out_shardings=(places, replicated),
     donate_argnums=0,

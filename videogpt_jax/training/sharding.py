@@ -1,13 +1,15 @@
-"""Where arrays live on the device mesh. Models know nothing of it; this table does.
+"""Where arrays live on the device mesh. Models know nothing of it; these tables do.
 
 Mesh axes: `data` holds shares of the batch; `fsdp` shares of the batch and of the parameters;
-`tensor` shares of heads and hidden units.
+`tensor` shares of heads and hidden units; `sequence` shares of the prior's positions, and of its
+heads while they attend.
 """
 
 import dataclasses
+import functools
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -15,7 +17,9 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-AXES = ('data', 'fsdp', 'tensor')
+from videogpt_jax.models.placement import placed
+
+AXES = ('data', 'fsdp', 'tensor', 'sequence')
 
 BATCH = P(('data', 'fsdp'))
 
@@ -36,6 +40,20 @@ RULES: tuple[tuple[str, P], ...] = (
 An axis of an array that its mesh axes do not divide is replicated as well.
 """
 
+ACTIVATIONS: dict[str, tuple[str, ...]] = {
+  'B': ('data', 'fsdp'),
+  # Between blocks positions are cut, and within attention heads: two all-to-all exchanges, after
+  # which every device attends along whole sequences. Source: Jacobs et al. 2023 (arXiv 2309.14509).
+  'N': ('tensor', 'sequence'),
+  'L': ('sequence',),
+  'F': ('tensor',),
+  'K': ('tensor',),
+}
+"""Which mesh axes share out which axis of an activation, see `models.placement.placed`.
+
+B clips, N heads, L positions of the prior, F hidden units of its feed-forward, K codes to choose
+from."""
+
 
 @dataclasses.dataclass(frozen=True)
 class MeshConfig:
@@ -44,12 +62,13 @@ class MeshConfig:
   data: int = -1
   fsdp: int = 1
   tensor: int = 1
+  sequence: int = 1
 
   def __post_init__(self):
     sizes = dataclasses.astuple(self)
     if sizes.count(-1) > 1 or any(size < 1 and size != -1 for size in sizes):
       raise ValueError(
-        f'mesh {sizes} must be positive sizes of (data, fsdp, tensor), one -1 at most'
+        f'mesh {sizes} must be positive sizes of ({", ".join(AXES)}), one -1 at most'
       )
 
 
@@ -65,7 +84,7 @@ def make_mesh(config: MeshConfig, devices: list[jax.Device] | None = None) -> Me
     sizes[sizes.index(-1)] = max(len(devices) // -math.prod(sizes), 1)
   if math.prod(sizes) != len(devices):
     raise ValueError(
-      f'mesh {dataclasses.astuple(config)} of (data, fsdp, tensor) does not divide the '
+      f'mesh {dataclasses.astuple(config)} of ({", ".join(AXES)}) does not divide the '
       f'{len(devices)} devices; leave one axis at -1, or make the sizes multiply to {len(devices)}'
     )
   return Mesh(np.asarray(devices).reshape(sizes), AXES)
@@ -79,6 +98,41 @@ def check_batch(batch_size: int, mesh: Mesh):
       f'batch_size ({batch_size}) must be divisible by the mesh axes data * fsdp ({shares}); use '
       f'{max(batch_size // shares, 1) * shares} or {-(-batch_size // shares) * shares}'
     )
+
+
+def check_prior(n_heads: int, length: int, mesh: Mesh):
+  """Refuses a prior whose heads or positions the mesh cannot share out (ValueError).
+
+  Args:
+    n_heads: of its attention.
+    length: codes of a clip.
+    mesh: to train on.
+  """
+  tensor, sequence = mesh.shape['tensor'], mesh.shape['sequence']
+  shares = tensor * sequence
+  if n_heads % shares:
+    raise ValueError(
+      f'prior.n_heads ({n_heads}) must be divisible by the mesh axes tensor * sequence ({tensor} * '
+      f'{sequence}); use {-(-n_heads // shares) * shares} heads, or axes whose product divides '
+      f'{n_heads}, and give the devices to mesh.fsdp or mesh.data'
+    )
+  if length % sequence:
+    options = [n for n in range(1, sequence) if length % n == 0]
+    raise ValueError(
+      f'the {length} codes of a clip must be divisible by mesh.sequence ({sequence}); sizes below '
+      f'that do: {options}'
+    )
+
+
+def on_mesh(f: Callable, mesh: Mesh) -> Callable:
+  """Returns f, to be compiled, with its activations placed on the mesh by `ACTIVATIONS`."""
+
+  @functools.wraps(f)
+  def wrapped(*args):
+    with placed(mesh, ACTIVATIONS):
+      return f(*args)
+
+  return wrapped
 
 
 def shardings(tree: Any, mesh: Mesh) -> Any:
