@@ -17,6 +17,7 @@ import ml_collections
 from videogpt_jax.input.config import DatasetConfig
 from videogpt_jax.models.attention import strided_mask
 from videogpt_jax.models.prior import CodeSpec
+from videogpt_jax.models.rotary import rotary_angles
 from videogpt_jax.models.transformer import PriorConfig
 from videogpt_jax.models.vqvae import VQVAEConfig
 from videogpt_jax.sampling.config import SampleConfig
@@ -51,6 +52,8 @@ class Experiment:
     spec = self.codes
     if self.prior.attn_type == 'sparse':
       strided_mask(spec.latent_shape, self.prior.attn_block, self.prior.n_local_blocks)
+    if self.prior.positions == 'rotary':
+      rotary_angles(spec.latent_shape, self.prior.head_size)
     if self.prior.n_cond_frames and spec.resolution % 4:
       raise ValueError(
         f'frame conditioning needs a resolution ({spec.resolution}) divisible by 4; use '

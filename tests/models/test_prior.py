@@ -12,12 +12,28 @@ from videogpt_jax.models.transformer import PriorConfig
 
 SPEC = CodeSpec((2, 3, 4), n_codes=7, embedding_dim=5, sequence_length=6, resolution=8)
 SIZES = {'hidden_dim': 24, 'n_heads': 2, 'n_layers': 2, 'resnet_dim': 12, 'resnet_depth': 18}
+SPARSE = {'attn_type': 'sparse', 'attn_block': 4, 'n_local_blocks': 1}
 KINDS = {
   'full': {},
-  'sparse': {'attn_type': 'sparse', 'attn_block': 4, 'n_local_blocks': 1},
+  'sparse': SPARSE,
   'class': {'n_classes': 3},
   'actions': {'action_dim': 2},
   'frames': {'n_cond_frames': 1, 'n_classes': 3},
+  'rotary': {'positions': 'rotary'},
+  'modern': {
+    'positions': 'rotary',
+    'qk_norm': True,
+    'norm': 'rms',
+    'mlp': 'swiglu',
+    'n_classes': 3,
+  },
+  'modern sparse': {
+    'positions': 'rotary',
+    'qk_norm': True,
+    'norm': 'rms',
+    'mlp': 'swiglu',
+    **SPARSE,
+  },
 }
 
 

@@ -113,7 +113,7 @@ def prior_args(config: PriorConfig, codes: CodeSpec, vqvae: str) -> argparse.Nam
     ValueError: it cannot.
   """
   published = PriorConfig()
-  fixed = ['action_dim']
+  fixed = ['action_dim', 'positions', 'qk_norm', 'norm', 'mlp']
   fixed += ['attn_block', 'n_local_blocks'] if config.attn_type == 'sparse' else []
   fixed += ['resnet_depth', 'resnet_dim'] if config.n_cond_frames else []
   faults = _differences(config, published, fixed)

@@ -14,9 +14,11 @@ from flax import nnx
 
 from videogpt_jax.models.attention import CausalMask, attention, strided_mask
 from videogpt_jax.models.layers import Linear, PositionEmbedding
+from videogpt_jax.models.norms import NORMS
 from videogpt_jax.models.placement import constrain
 from videogpt_jax.models.resnet import ResNet
-from videogpt_jax.models.transformer import REMAT_POLICIES, Block, LayerNorm, PriorConfig
+from videogpt_jax.models.rotary import rotary_angles, rotate
+from videogpt_jax.models.transformer import REMAT_POLICIES, Block, PriorConfig
 
 
 class CodeSpec(NamedTuple):
@@ -74,10 +76,12 @@ class Prior(nnx.Module):
       self.cond_positions = PositionEmbedding(grid, config.resnet_dim, rngs=rngs)
     self.fc_in = Linear(codes.embedding_dim, D, stddev=0.02, use_bias=False, rngs=rngs)
     self.sos = nnx.Param(0.02 * jax.random.normal(rngs.params(), (D,)))
-    self.positions = PositionEmbedding(codes.latent_shape, D, rngs=rngs)
+    self.rotary = config.positions == 'rotary'
+    if not self.rotary:
+      self.positions = PositionEmbedding(codes.latent_shape, D, rngs=rngs)
     stack = nnx.vmap(lambda rngs: Block(config, cond_dim, rngs=rngs))
     self.blocks = stack(rngs.split(config.n_layers))
-    self.norm = LayerNorm(D, cond_dim, rngs=rngs)
+    self.norm = NORMS[config.norm](D, cond_dim, rngs=rngs)
     self.fc_out = Linear(D, codes.n_codes, stddev=0, use_bias=False, rngs=rngs)
 
   def condition(
@@ -140,6 +144,7 @@ class Prior(nnx.Module):
       attn_key, key = (None, None) if key is None else jax.random.split(key)
 
       def attend(q, k, v):
+        q, k = self.rotate(q, k, positions)
         return attention(q, k, v, mask, config.attn_dropout, attn_key)
 
       block = nnx.merge(graphdef, params)
@@ -161,8 +166,18 @@ class Prior(nnx.Module):
     return jnp.concatenate([sos, x[:, :-1]], axis=1) + self.flat_positions().astype(x.dtype)
 
   def flat_positions(self) -> jax.Array:
-    """Returns the position embeddings in raster order, float32 [L D]."""
-    return self.positions().reshape(math.prod(self.codes.latent_shape), -1)
+    """Returns what is added to the input at each position in raster order, float32 [L D]."""
+    L = math.prod(self.codes.latent_shape)
+    return (
+      jnp.zeros((L, self.config.hidden_dim)) if self.rotary else self.positions().reshape(L, -1)
+    )
+
+  def rotate(self, q: jax.Array, k: jax.Array, positions: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Gives queries and keys [B L N d] the positions [L] that they are at, if by rotation."""
+    if not self.rotary:
+      return q, k
+    angles = jnp.asarray(rotary_angles(self.codes.latent_shape, q.shape[-1]))[positions]
+    return rotate(q, angles), rotate(k, angles)
 
   def logits(self, x: jax.Array, norm: jax.Array | None) -> jax.Array:
     """Returns float32 [B L K] of the last block's output [B L D]."""

@@ -8,16 +8,18 @@ import dataclasses
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 from einops import rearrange
 from flax import nnx
 
 from videogpt_jax.models.attention import attention
 from videogpt_jax.models.layers import DTYPES, Linear, dropout
+from videogpt_jax.models.norms import NORMS, HeadNorm
 from videogpt_jax.models.placement import constrain
 from videogpt_jax.models.resnet import BLOCKS
 
 ATTENTION_TYPES = ('full', 'sparse')
+POSITIONS = ('learnt', 'rotary')
+MLPS = ('gelu', 'swiglu')
 
 REMAT_POLICIES = {
   'none': jax.checkpoint_policies.everything_saveable,
@@ -32,13 +34,18 @@ class PriorConfig:
   """Sizes of a prior; the defaults are the published code's.
 
   Attributes:
-    mlp_dim: hidden units of the feed-forward layer; 0 means 4 * hidden_dim.
+    mlp_dim: hidden units of the feed-forward layer; 0 means 4 * hidden_dim, or for 'swiglu', which
+      has three products where 'gelu' has two, the multiple of 8 nearest to 2/3 of that.
     attn_type: 'full', or 'sparse' for the strided block-sparse mask.
     attn_block, n_local_blocks: of the sparse mask, see `attention.strided_mask`.
     n_classes: with more than 0 the prior is conditioned on a class, through its norms.
     action_dim: with more than 0 it is conditioned on a vector of this size a frame, likewise.
     n_cond_frames: with more than 0 it is conditioned on the first frames, by cross-attention.
     resnet_depth, resnet_dim: of the network that sees those frames.
+    positions: 'learnt', a table an axis that is added to the input, or 'rotary', see `rotary`.
+    qk_norm: whether queries and keys are normalised, head by head, before their product.
+    norm: 'layer' or 'rms', see `norms`.
+    mlp: 'gelu', or 'swiglu' (Shazeer 2020, arXiv 2002.05202), without biases.
     remat: what a block keeps for its gradient, a key of `REMAT_POLICIES`.
     dtype: of activations and products, 'float32' or 'bfloat16'; parameters are float32.
   """
@@ -57,6 +64,10 @@ class PriorConfig:
   n_cond_frames: int = 0
   resnet_depth: int = 34
   resnet_dim: int = 240
+  positions: str = 'learnt'
+  qk_norm: bool = False
+  norm: str = 'layer'
+  mlp: str = 'gelu'
   remat: str = 'none'
   dtype: str = 'float32'
 
@@ -79,6 +90,9 @@ class PriorConfig:
         )
     for name, options in {
       'attn_type': ATTENTION_TYPES,
+      'positions': POSITIONS,
+      'norm': tuple(NORMS),
+      'mlp': MLPS,
       'dtype': DTYPES,
       'remat': tuple(REMAT_POLICIES),
       'resnet_depth': tuple(BLOCKS),
@@ -86,38 +100,18 @@ class PriorConfig:
       if getattr(self, name) not in options:
         raise ValueError(f'prior.{name} {getattr(self, name)!r} is not one of {options}')
 
+  @property
+  def head_size(self) -> int:
+    """Of the self-attention's queries, keys and values."""
+    return self.hidden_dim // self.n_heads
 
-class LayerNorm(nnx.Module):
-  """Layer norm whose gain and bias may follow a condition: `1 + W c` and `W_b c`.
-
-  Epsilon stands outside the root, as in the published implementation:
-  `(x - mean) * (EPSILON + rsqrt(var))`.
-  """
-
-  EPSILON = 1e-5
-
-  def __init__(self, n_channels: int, cond_dim: int, *, rngs: nnx.Rngs):
-    self.cond_dim = cond_dim
-    if cond_dim:
-      self.gain = Linear(cond_dim, n_channels, stddev=0, use_bias=False, rngs=rngs)
-      self.gain.kernel[...] += cond_dim**-0.5
-      self.shift = Linear(
-        cond_dim, n_channels, stddev=(3 * cond_dim) ** -0.5, use_bias=False, rngs=rngs
-      )
-    else:
-      self.scale = nnx.Param(jnp.ones(n_channels))
-      self.bias = nnx.Param(jnp.zeros(n_channels))
-
-  def __call__(self, x: jax.Array, cond: jax.Array | None) -> jax.Array:
-    """x [B L D], cond [B n C] or None -> [B L D]."""
-    x32 = x.astype(jnp.float32)
-    mean, var = jnp.mean(x32, -1, keepdims=True), jnp.var(x32, -1, keepdims=True)
-    y = (x32 - mean) * (self.EPSILON + jax.lax.rsqrt(var))
-    if not self.cond_dim:
-      return (y * self.scale[...] + self.bias[...]).astype(x.dtype)
-    gain, shift = 1 + self.gain(cond), self.shift(cond)
-    y = rearrange(y, 'B (n l) D -> B n l D', n=cond.shape[1])
-    return (y * gain[:, :, None] + shift[:, :, None]).reshape(x.shape).astype(x.dtype)
+  @property
+  def mlp_units(self) -> int:
+    """Hidden units of the feed-forward layer."""
+    if self.mlp_dim:
+      return self.mlp_dim
+    D = self.hidden_dim
+    return max(round(D / 3), 1) * 8 if self.mlp == 'swiglu' else 4 * D
 
 
 class MultiHeadAttention(nnx.Module):
@@ -125,7 +119,9 @@ class MultiHeadAttention(nnx.Module):
 
   def __init__(self, config: PriorConfig, n_memory: int, *, rngs: nnx.Rngs):
     D = config.hidden_dim
-    self.n_heads = config.n_heads
+    self.n_heads, self.qk_norm = config.n_heads, config.qk_norm
+    if config.qk_norm:
+      self.query_norm, self.key_norm = HeadNorm(config.head_size), HeadNorm(config.head_size)
     self.query = Linear(D, D, stddev=D**-0.5, use_bias=False, rngs=rngs)
     self.key = Linear(n_memory, D, stddev=n_memory**-0.5, use_bias=False, rngs=rngs)
     self.value = Linear(n_memory, n_memory, stddev=n_memory**-0.5, use_bias=False, rngs=rngs)
@@ -133,14 +129,16 @@ class MultiHeadAttention(nnx.Module):
 
   def queries(self, x: jax.Array) -> jax.Array:
     """[B L D] -> [B L N d]."""
-    return constrain(rearrange(self.query(x), 'B L (N d) -> B L N d', N=self.n_heads), 'B L N d')
+    q = rearrange(self.query(x), 'B L (N d) -> B L N d', N=self.n_heads)
+    return constrain(self.query_norm(q) if self.qk_norm else q, 'B L N d')
 
   def keys_values(self, memory: jax.Array) -> tuple[jax.Array, jax.Array]:
     """[B S M] -> keys [B S N d] and values [B S N M/N]."""
-    return tuple(
-      constrain(rearrange(f(memory), 'B S (N d) -> B S N d', N=self.n_heads), 'B S N d')
-      for f in (self.key, self.value)
+    k, v = (
+      rearrange(f(memory), 'B S (N d) -> B S N d', N=self.n_heads) for f in (self.key, self.value)
     )
+    k = self.key_norm(k) if self.qk_norm else k
+    return constrain(k, 'B S N d'), constrain(v, 'B S N d')
 
   def project(self, y: jax.Array) -> jax.Array:
     """[B L N d] -> [B L D]."""
@@ -157,17 +155,24 @@ class Block(nnx.Module):
   """Self-attention, cross-attention to the conditioning frames (if any) and feed-forward."""
 
   def __init__(self, config: PriorConfig, cond_dim: int, *, rngs: nnx.Rngs):
-    D, mlp_dim = config.hidden_dim, config.mlp_dim or 4 * config.hidden_dim
+    D, mlp_dim, norm = config.hidden_dim, config.mlp_units, NORMS[config.norm]
     self.dropout = config.dropout
-    self.attn_norm = LayerNorm(D, cond_dim, rngs=rngs)
+    self.attn_norm = norm(D, cond_dim, rngs=rngs)
     self.attn = MultiHeadAttention(config, D, rngs=rngs)
     self.cross = config.n_cond_frames > 0
     if self.cross:
-      self.cross_norm = LayerNorm(D, cond_dim, rngs=rngs)
+      self.cross_norm = norm(D, cond_dim, rngs=rngs)
       self.cross_attn = MultiHeadAttention(config, config.resnet_dim, rngs=rngs)
-    self.mlp_norm = LayerNorm(D, cond_dim, rngs=rngs)
-    self.mlp_in = Linear(D, mlp_dim, stddev=(3 * D) ** -0.5, rngs=rngs)
-    self.mlp_out = Linear(mlp_dim, D, stddev=(3 * mlp_dim) ** -0.5, rngs=rngs)
+    self.mlp_norm = norm(D, cond_dim, rngs=rngs)
+    self.gated = config.mlp == 'swiglu'
+    biases = not self.gated
+
+    def linear(n_in, n_out):
+      return Linear(n_in, n_out, stddev=(3 * n_in) ** -0.5, use_bias=biases, rngs=rngs)
+
+    self.mlp_in, self.mlp_out = linear(D, mlp_dim), linear(mlp_dim, D)
+    if self.gated:
+      self.mlp_gate = linear(D, mlp_dim)
 
   def __call__(
     self,
@@ -194,6 +199,10 @@ class Block(nnx.Module):
     if self.cross:
       h = self.cross_attn.queries(self.cross_norm(x, norm))
       x = x + dropout(self.cross_attn.project(attention(h, *memory)), self.dropout, keys[1])
-    h = constrain(gelu2(self.mlp_in(self.mlp_norm(x, norm))), 'B L F')
-    h = constrain(self.mlp_out(h), 'B L D')
-    return x + dropout(h, self.dropout, keys[2])
+    return x + dropout(self.feed_forward(self.mlp_norm(x, norm)), self.dropout, keys[2])
+
+  def feed_forward(self, x: jax.Array) -> jax.Array:
+    """[B L D] -> [B L D]."""
+    h = self.mlp_in(x)
+    h = jax.nn.silu(self.mlp_gate(x)) * h if self.gated else gelu2(h)
+    return constrain(self.mlp_out(constrain(h, 'B L F')), 'B L D')

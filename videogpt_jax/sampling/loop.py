@@ -155,6 +155,7 @@ def _make_step(prior: Prior, codebook: jax.Array, condition: Condition):
     ):
 
       def attend(q, k, v, prefix=block_prefix, local=block_local):
+        q, k = prior.rotate(q, k, position[None])
         y, local = attend_cached(q, k, v, prefix, local, start, position, prior.mask)
         updated.append(local)
         return y

@@ -27,7 +27,7 @@ RULES: tuple[tuple[str, P], ...] = (
   # The prior's blocks; the leading axis is the layer, for lax.scan.
   (r'blocks/(attn|cross_attn)/(query|key|value)/kernel', P(None, 'fsdp', 'tensor')),
   (r'blocks/(attn|cross_attn)/out/kernel', P(None, 'tensor', 'fsdp')),
-  (r'blocks/mlp_in/kernel', P(None, 'fsdp', 'tensor')),
+  (r'blocks/mlp_(in|gate)/kernel', P(None, 'fsdp', 'tensor')),
   (r'blocks/mlp_in/bias', P(None, 'tensor')),
   (r'blocks/mlp_out/kernel', P(None, 'tensor', 'fsdp')),
   (r'fc_in/kernel', P(None, 'fsdp')),

@@ -1,0 +1,56 @@
+"""Rotary position embeddings on a grid: pairs of a head's channels turn with the coordinates.
+
+The score of a query and a key then depends on how far apart they are along each axis, not on where
+they are. Each axis has its own share of the pairs.
+
+Axis letters: B batch; L positions in raster order; N heads; d head size; P pairs, d // 2.
+Source: Su et al. 2021 (arXiv 2104.09864), eq. 34; axes as in Heo et al. 2024 (arXiv 2403.13298),
+section 3.2.
+"""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+BASE = 100.0
+"""Of the frequencies BASE**(-i / pairs of the axis); for grids tens wide (2403.13298, section 3.2),
+where text, thousands long, has 10,000."""
+
+
+def rotary_angles(grid: Sequence[int], head_size: int) -> np.ndarray:
+  """Returns by how much each pair turns at each position, float32 [L P], radians.
+
+  Args:
+    grid: sizes of the axes; the first axes get one pair more where they do not divide P.
+    head_size: d; an odd channel is left as it is.
+  Raises:
+    ValueError: an axis would get no pair.
+  """
+  n_pairs, n_axes = head_size // 2, len(grid)
+  if n_pairs < n_axes:
+    raise ValueError(
+      f'rotary positions on {n_axes} axes need a head size (hidden_dim / n_heads = {head_size}) of '
+      f'at least {2 * n_axes}; use fewer heads or a larger hidden_dim'
+    )
+  share, rest = divmod(n_pairs, n_axes)
+  coordinates = np.indices(grid).reshape(n_axes, -1)
+  angles = []
+  for axis, positions in enumerate(coordinates):
+    pairs = share + (axis < rest)
+    angles.append(positions[:, None] * BASE ** (-np.arange(pairs) / pairs))
+  return np.concatenate(angles, axis=1).astype(np.float32)
+
+
+def rotate(x: jax.Array, angles: jax.Array) -> jax.Array:
+  """Turns channel i with channel P + i.
+
+  Args:
+    x: queries or keys [B L N d].
+    angles: float32 [L P], of the same positions.
+  """
+  P = angles.shape[-1]
+  cos, sin = jnp.cos(angles)[:, None], jnp.sin(angles)[:, None]
+  a, b, rest = jnp.split(x.astype(jnp.float32), [P, 2 * P], axis=-1)
+  return jnp.concatenate([a * cos - b * sin, b * cos + a * sin, rest], -1).astype(x.dtype)
