@@ -1,10 +1,12 @@
 """What all entry points share: errors in one line, and fast products on CPU."""
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
 
-from absl import app, flags, logging
+from absl import app, flags
+from absl import logging as absl_logging
 
 CPU_FLAG = '--xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_DOT'
 """XLA's CPU backend then takes a faster library for products and 2-D convolutions (up to twice as
@@ -19,7 +21,8 @@ def start(main: Callable[[Sequence[str]], None]):
   # TensorFlow only reads clips here; without these it greets at start-up.
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')
-  logging.set_verbosity(logging.ERROR)  # of the libraries; progress is printed
+  absl_logging.set_verbosity(absl_logging.ERROR)  # of the libraries; progress is printed
+  _show_own_messages()
 
   def guarded(argv):
     if len(argv) > 1:
@@ -34,6 +37,16 @@ def start(main: Callable[[Sequence[str]], None]):
       os._exit(130)
 
   app.run(guarded, flags_parser=_parse)
+
+
+def _show_own_messages():
+  """What the package itself has to say: which recordings are left out, for example."""
+  handler = logging.StreamHandler()
+  handler.setFormatter(logging.Formatter('%(levelname)s: %(message)s'))
+  own = logging.getLogger('videogpt_jax')
+  own.setLevel(logging.INFO)
+  own.addHandler(handler)
+  own.propagate = False
 
 
 def _parse(argv: Sequence[str]) -> list[str]:

@@ -1,5 +1,8 @@
 """What a run would see of its data."""
 
+import subprocess
+import sys
+
 import numpy as np
 
 from tests.input.writing import write_video
@@ -20,6 +23,24 @@ def test_an_inspection_tells_sizes_lengths_and_what_is_skipped(tmp_path):
   assert found.skipped == ('run/short.mkv: too short (3 frames; a clip needs 4 frames)',)
   assert found.shapes == {'video': (3, 4, 16, 16, 3), 'label': (3,)}
   assert found.video.shape == (3, 4, 16, 16, 3) and found.clips_per_second > 0
+
+
+def test_a_user_is_warned_once_of_what_is_left_out(tmp_path):
+  for name in 'abc':
+    write_video(tmp_path / f'videos/{name}.mkv')
+  (tmp_path / 'videos/text.mp4').write_text('no video')
+  command = [sys.executable, '-m', 'videogpt_jax.inspect_data', '--config=configs/folder.py']
+  flags = ['sequence_length=4', f'path={tmp_path / "videos"}', 'resolution=16']
+  done = subprocess.run(
+    [*command, f'--sheet={tmp_path / "a.png"}', '--seconds=0']
+    + [f'--config.dataset.{flag}' for flag in flags],
+    capture_output=True,
+    text=True,
+    timeout=120,
+    check=True,
+  )
+  (warning,) = [line for line in done.stderr.splitlines() if 'WARNING' in line]
+  assert 'skipped 1 of 4' in warning and warning.count('text.mp4:') == 1
 
 
 def test_the_sheet_shows_first_and_last_frames(tmp_path):

@@ -103,6 +103,53 @@ def test_what_was_found_is_kept_and_a_changed_file_is_read_again(tmp_path, monke
   assert scanned == ['b.mkv']
 
 
+def test_looking_at_a_folder_goes_on_where_it_was_interrupted(tmp_path, monkeypatch):
+  from videogpt_jax.input import video_index
+
+  folder = tmp_path / 'videos'
+  for i in range(5):
+    write_video(folder / f'{i}.mkv', n_frames=3 + i)
+  monkeypatch.setattr(video_index, '_KEEP_EVERY', 1)
+  scanned, original = [], video_index.scan
+
+  def breaking(path):
+    scanned.append(path.name)
+    if len(scanned) == 4:
+      raise KeyboardInterrupt
+    return original(path)
+
+  monkeypatch.setattr(video_index, 'scan', breaking)
+  with pytest.raises(KeyboardInterrupt):
+    video_index.index(folder)
+  (cache,) = (tmp_path / 'cache/videogpt_jax').iterdir()
+  cache.write_bytes(cache.read_bytes() + b'{"torn')
+  found = video_index.index(folder)
+  assert {name: len(recording.stamps) for name, recording in found.items()} == {
+    f'{i}.mkv': 3 + i for i in range(5)
+  }
+  assert len(scanned) == 4 + 2 and set(scanned) == set(found)
+
+
+def test_hosts_that_share_the_cache_share_the_work(tmp_path, monkeypatch):
+  from videogpt_jax.input import video_index
+
+  folder = tmp_path / 'videos'
+  for i in range(6):
+    write_video(folder / f'{i}.mkv', n_frames=3)
+  monkeypatch.setattr(video_index, '_KEEP_EVERY', 1)
+  scanned, original = [], video_index.scan
+
+  def another_host_at_work(path):
+    scanned.append(path.name)
+    if len(scanned) == 1:  # while this host looks at its first, another one does all the rest
+      video_index.index.__wrapped__(folder)
+    return original(path)
+
+  monkeypatch.setattr(video_index, 'scan', another_host_at_work)
+  assert len(video_index.index(folder)) == 6
+  assert len(scanned) == 7  # one of them twice
+
+
 def test_unusable_folders_are_refused_with_the_reasons(tmp_path):
   folder = tmp_path / 'videos'
   with pytest.raises(ValueError, match='does not exist'):
@@ -219,6 +266,20 @@ def test_a_record_that_does_not_match_its_checksum_is_an_error(tmp_path):
   path.write_bytes(content)
   with pytest.raises(ValueError, match='corrupted record'):
     _first(_config('tfrecord', tmp_path), 'train')
+
+
+def test_shards_whose_test_has_more_classes_than_their_training_are_refused(tmp_path):
+  write_shard(tmp_path / 'train-0.tfrecord', lengths=(5,))  # of class 0
+  write_shard(tmp_path / 'test-0.tfrecord', lengths=(5, 5))  # of classes 0 and 1
+  with pytest.raises(ValueError, match=r'training shards have labels up to 0.*labels up to 1'):
+    shard_index.index_directory(str(tmp_path))
+
+
+def test_actions_that_are_not_one_a_frame_are_refused(tmp_path):
+  for name in ('train-0', 'test-0'):
+    write_shard(tmp_path / f'{name}.tfrecord', n_actions=9)
+  with pytest.raises(ValueError, match='9 numbers are no actions of 5 frames'):
+    shard_index.index_directory(str(tmp_path))
 
 
 def test_directories_without_shards_or_manifest_are_refused(tmp_path):

@@ -24,13 +24,15 @@ def write_video(path: pathlib.Path, n_frames=8, height=36, width=48, stamps=None
   return path
 
 
-def write_shard(path: pathlib.Path, lengths=(5, 7, 6), first=0, encode=np.ndarray.tobytes):
+def write_shard(
+  path: pathlib.Path, lengths=(5, 7, 6), first=0, encode=np.ndarray.tobytes, n_actions=None
+):
   """Records of some frames: frame i of record r is [4 6 3] of brightness 10 r + i."""
   path.parent.mkdir(parents=True, exist_ok=True)
   with tf.io.TFRecordWriter(str(path)) as writer:
     for r, length in enumerate(lengths, start=first):
       images = [encode(np.full((4, 6, 3), 10 * r + i, np.uint8)) for i in range(length)]
-      actions = np.arange(2 * length) + 100 * r
+      actions = np.arange(n_actions or 2 * length) + 100 * r
       features = {
         'frames': tf.train.Feature(bytes_list=tf.train.BytesList(value=images)),
         'shape': tf.train.Feature(int64_list=tf.train.Int64List(value=[4, 6, 3])),

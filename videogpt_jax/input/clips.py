@@ -5,11 +5,13 @@ Letters: T H W frames, height, width of a clip; h w height and width of a record
 
 import contextlib
 import dataclasses
+import logging
 from collections.abc import Callable, Mapping
 
 import numpy as np
 import tensorflow as tf
-from absl import logging
+
+_log = logging.getLogger(__name__)
 
 # A machine's accelerators belong to JAX. Too late where a program has used TensorFlow already.
 with contextlib.suppress(RuntimeError):
@@ -60,9 +62,7 @@ def tell_skipped(path, skipped, n_usable: int):
   if not n_usable:
     raise ValueError(f'{path} holds no usable clip: {reasons or "it is empty"}')
   if skipped:
-    logging.warning(
-      '%s: skipped %d of %d: %s', path, len(skipped), n_usable + len(skipped), reasons
-    )
+    _log.warning('%s: skipped %d of %d: %s', path, len(skipped), n_usable + len(skipped), reasons)
 
 
 def window(start, n_frames, length: int, frame_skip: int = 1):

@@ -30,31 +30,48 @@ def index_directory(directory: str, **fields) -> Manifest:
 
 def index_files(directory: str, files: Mapping[str, Sequence[str]], **fields) -> Manifest:
   """As `index_directory`, for the given files of each split."""
-  keys = {key: fields[key] for key in ('frames_key', 'actions_key') if key in fields}
-  splits, kinds, skipped, n_classes = {}, set(), [], 0
+  keys = {k: fields[k] for k in ('frames_key', 'actions_key', 'action_dim') if k in fields}
+  splits, kinds, skipped, n_classes = {}, set(), [], {}
   for split in files:
     found = [index_shard(file, **keys) for file in files[split]]
     splits |= {split: tuple(shard for shard, *_ in found)} if found else {}
     kinds |= {kind for _, kind, *_ in found if kind}
     skipped += [problem for *_, problem in found if problem]
-    n_classes = max([n_classes, *(n for _, _, n, _ in found)])
+    n_classes[split] = max([0, *(n for _, _, n, _ in found)])
   if len(kinds) != 1:
     what = f'shards of different kinds: {sorted(kinds)}' if kinds else 'no readable records'
     raise ValueError(
       f'{directory} holds {what}; it needs train-*.tfrecord and test-*.tfrecord of one kind'
       + ''.join(f'; {problem}' for problem in skipped)
     )
+  if 'class_names' not in fields and splits.keys() == {'train', 'test'}:
+    _check_classes(directory, **n_classes)
   ((encoding, shape, action_dim),) = kinds
   known = {
-    'class_names': tuple(map(str, range(n_classes))) or None,
+    'class_names': tuple(map(str, range(max(n_classes.values())))) or None,
     'action_dim': action_dim,
     'skipped': tuple(skipped),
   }
   return Manifest(encoding, shape, splits, **known | fields)
 
 
+def _check_classes(directory, train, test):
+  if bool(train) != bool(test) or test > train:
+    of = {
+      split: f'labels up to {n - 1}' if n else 'no labels'
+      for split, n in (('train', train), ('test', test))
+    }
+    raise ValueError(
+      f'{directory}: the training shards have {of["train"]}, the test shards {of["test"]}; '
+      'a test class needs training videos'
+    )
+
+
 def index_shard(
-  path: str, frames_key: str = 'frames', actions_key: str = 'actions'
+  path: str,
+  frames_key: str = 'frames',
+  actions_key: str = 'actions',
+  action_dim: int | None = None,
 ) -> tuple[Shard, tuple | None, int, str]:
   """What a shard holds.
 
@@ -62,7 +79,7 @@ def index_shard(
     the shard; (encoding, shape, action_dim) of its records, None if there is none; how many classes
     its labels need; what is wrong with it, or ''.
   Raises:
-    ValueError: a record is no clip.
+    ValueError: a record is no clip, or its actions are not one a frame.
   """
   offsets, lengths, kind, n_classes, problem, end = [], [], None, 0, '', 0
   try:
@@ -73,7 +90,8 @@ def index_shard(
         raise ValueError(
           f'{path}: record {number} has neither {frames_key} nor codes; see docs/data.md'
         )
-      kind = kind or _kind(clip, images, len(clip[actions_key].float_list.value), path)
+      n_actions = len(clip[actions_key].float_list.value)
+      kind = kind or _kind(clip, images, action_dim or n_actions / len(images), path)
       offsets.append(end)
       lengths.append(len(images))
       n_classes = max([n_classes, *(label + 1 for label in clip['label'].int64_list.value)])
@@ -84,9 +102,14 @@ def index_shard(
   return shard, kind, n_classes, problem
 
 
-def _kind(clip, images, n_actions, path):
+def _kind(clip, images, action_dim, path):
   shape = tuple(clip['shape'].int64_list.value)
-  action_dim = n_actions // len(images) if n_actions else None
+  if action_dim != int(action_dim):
+    raise ValueError(
+      f'{path}: {action_dim * len(images):.0f} numbers are no actions of {len(images)} frames; '
+      'store as many for each frame'
+    )
+  action_dim = int(action_dim) or None
   if 'codes' in clip:
     return 'codes', shape, action_dim
   if images[0].startswith((b'\x89PNG', b'\xff\xd8\xff')):

@@ -39,7 +39,10 @@ def read_clips(
     if manifest.class_names:
       clip['label'] = tf.cast(record['label'], tf.int32)
     if A:
-      clip['actions'] = tf.gather(tf.reshape(record[manifest.actions_key], (-1, A)), which)
+      actions = tf.reshape(record[manifest.actions_key], (-1, A))
+      # Some data sets have no action for the last frame; it is given zeros.
+      missing = tf.maximum(tf.size(frames) - tf.shape(actions)[0], 0)
+      clip['actions'] = tf.gather(tf.pad(actions, ((0, missing), (0, 0))), which)
     return clip
 
   class_names = manifest.class_names and tuple(manifest.class_names)
