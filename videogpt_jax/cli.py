@@ -5,8 +5,11 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
+import jax
 from absl import app, flags
 from absl import logging as absl_logging
+
+from videogpt_jax.training.distributed import EXIT_PREEMPTED, PreemptedError, stop
 
 CPU_FLAG = '--xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_DOT'
 """XLA's CPU backend then takes a faster library for products and 2-D convolutions (up to twice as
@@ -31,10 +34,13 @@ def start(main: Callable[[Sequence[str]], None]):
       main(argv)
     except (ValueError, OSError) as error:
       _stop(error)
+    except PreemptedError as notice:
+      print(notice, file=sys.stderr)
+      stop()
+      _exit_now(EXIT_PREEMPTED)
     except KeyboardInterrupt:
-      # Everything is closed by now; threads of the libraries must not outlive the interpreter.
       print('interrupted; the same command goes on from the last checkpoint', file=sys.stderr)
-      os._exit(130)
+      _exit_now(130)
 
   app.run(guarded, flags_parser=_parse)
 
@@ -61,4 +67,13 @@ def _parse(argv: Sequence[str]) -> list[str]:
 
 def _stop(error: Exception | str):
   print('error: ' + ' '.join(str(error).split()), file=sys.stderr)
+  if jax.distributed.is_initialized():
+    _exit_now(1)  # an orderly end would wait for the other processes, which may wait for this one
   sys.exit(1)
+
+
+def _exit_now(status: int):
+  """Everything is closed by now; threads of the libraries must not outlive the interpreter."""
+  sys.stdout.flush()
+  sys.stderr.flush()
+  os._exit(status)

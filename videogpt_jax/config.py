@@ -23,6 +23,7 @@ from videogpt_jax.models.vqvae import VQVAEConfig
 from videogpt_jax.sampling.config import SampleConfig
 from videogpt_jax.sampling.controls import make_controls
 from videogpt_jax.training.fit import TrainingConfig
+from videogpt_jax.training.optimizer import OptimizerConfig
 from videogpt_jax.training.sharding import MeshConfig
 
 
@@ -118,4 +119,9 @@ def _build(section: type, values: Mapping[str, Any], path: str) -> Any:
     if dataclasses.is_dataclass(hints[key]):
       value = _build(hints[key], value, f'{path}.{key}')
     arguments[key] = tuple(value) if isinstance(value, list) else value
-  return section(**arguments)
+  try:
+    return section(**arguments)
+  except ValueError as error:
+    if section in (TrainingConfig, OptimizerConfig):  # two stages have one, so it knows no name
+      raise ValueError(f'{path.removeprefix("config.")}.{error}') from None
+    raise

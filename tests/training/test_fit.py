@@ -1,16 +1,19 @@
 """The loop: learning, resuming, and several devices."""
 
 import dataclasses
+import os
+import signal
 
 import jax
 import numpy as np
 import pytest
 
-from tests.training.tiny import ListLog, batch, data, leaves, make_stage
+from tests.training.tiny import ListLog, Stop, StoppedError, batch, data, leaves, make_stage
 from videogpt_jax.training.checkpoint import Checkpoints
-from videogpt_jax.training.fit import TrainingConfig, fit, prepare
+from videogpt_jax.training.distributed import PreemptedError
+from videogpt_jax.training.fit import TrainingConfig, fit
 from videogpt_jax.training.optimizer import OptimizerConfig
-from videogpt_jax.training.sharding import MeshConfig, make_mesh, shard_batch
+from videogpt_jax.training.sharding import MeshConfig, make_mesh
 
 CONFIG = TrainingConfig(
   steps=6,
@@ -34,22 +37,37 @@ def train(folder, name, config=CONFIG, dtype='float32'):
 def test_an_interrupted_run_ends_as_one_that_was_not(name, tmp_path):
   whole, log = train(tmp_path / 'whole', name)
 
-  class StoppedError(Exception):
-    pass
-
-  class Stop(ListLog):
-    def progress(self, step, metrics):
-      if step == 5:
-        raise StoppedError
-
   mesh = make_mesh(MeshConfig(), jax.devices()[:1])
   with pytest.raises(StoppedError), Checkpoints(tmp_path / 'cut') as checkpoints:
-    fit(make_stage(name), CONFIG, data(), mesh, checkpoints, Stop())
+    fit(make_stage(name), CONFIG, data(), mesh, checkpoints, Stop(5))
   resumed, rest = train(tmp_path / 'cut', name)
   assert set(rest.losses) == {5, 6}  # from the checkpoint of step 4
   assert {step: log.losses[step] for step in rest.losses} == rest.losses
   for a, b in zip(leaves(whole), leaves(resumed), strict=True):
     np.testing.assert_array_equal(a, b)
+
+
+def test_a_run_that_is_preempted_saves_at_once_and_goes_on_from_there(tmp_path):
+  class Preempt(ListLog):
+    def progress(self, step, metrics):
+      super().progress(step, metrics)
+      if step == 2:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+  before = signal.getsignal(signal.SIGTERM)
+  _, whole = train(tmp_path / 'whole', 'prior')
+  mesh, log = make_mesh(MeshConfig(), jax.devices()[:1]), Preempt()
+  config = dataclasses.replace(CONFIG, checkpoint_every=100)
+  with (
+    pytest.raises(PreemptedError, match='step 3'),
+    Checkpoints(tmp_path / 'cut') as checkpoints,
+  ):
+    fit(make_stage('prior'), config, data(), mesh, checkpoints, log)
+  assert signal.getsignal(signal.SIGTERM) == before
+  _, rest = train(tmp_path / 'cut', 'prior')
+  assert set(log.losses) == {1, 2, 3}
+  assert set(rest.losses) == {4, 5, 6}
+  assert log.losses | rest.losses == whole.losses
 
 
 def test_the_loss_falls_on_clips_that_repeat(tmp_path):
@@ -62,23 +80,6 @@ def test_the_loss_falls_on_clips_that_repeat(tmp_path):
   with Checkpoints(tmp_path) as checkpoints:
     fit(make_stage('prior'), config, repeated, mesh, checkpoints, log)
   assert log.losses[60] < 0.5 * log.losses[1]
-
-
-@pytest.mark.parametrize('sizes', [(8, 1, 1), (2, 2, 2)])
-@pytest.mark.parametrize('name', ['vqvae', 'prior'])
-def test_eight_devices_take_the_step_of_one(name, sizes, tmp_path):
-  stage, key = make_stage(name), jax.random.key(0)
-
-  def step(mesh):
-    with Checkpoints(tmp_path / str(mesh.size)) as checkpoints:
-      state, step_fn = prepare(stage, CONFIG, mesh, checkpoints, key)
-    state, metrics = step_fn(state, stage.frozen, shard_batch(batch(0), mesh), key)
-    return jax.device_get((state.variables, metrics))
-
-  one = step(make_mesh(MeshConfig(), jax.devices()[:1]))
-  many = step(make_mesh(MeshConfig(*sizes)))
-  for a, b in zip(leaves(one), leaves(many), strict=True):
-    np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
 def test_evaluation_counts_every_clip_once_whatever_the_padding(tmp_path):

@@ -18,11 +18,14 @@ VQVAE_CONFIG = VQVAEConfig(
 )
 
 
-def make_stage(name, dtype='float32'):
+PRIOR_CONFIG = PriorConfig(hidden_dim=16, n_heads=2, n_layers=2, n_classes=3)
+
+
+def make_stage(name, dtype='float32', prior=PRIOR_CONFIG):
   if name == 'vqvae':
     return vqvae_stage(dataclasses.replace(VQVAE_CONFIG, dtype=dtype))
   graphdef, *state = nnx.split(VQVAE(VQVAE_CONFIG, rngs=nnx.Rngs(7)), nnx.Param, ...)
-  config = PriorConfig(hidden_dim=16, n_heads=2, n_layers=2, n_classes=3, dtype=dtype)
+  config = dataclasses.replace(prior, dtype=dtype)
   return prior_stage(config, CodeSpec((2, 2, 2), 11, 6, 4, 8), Tokenizer(graphdef, tuple(state)))
 
 
@@ -67,6 +70,32 @@ class ListLog:
 
   def videos(self, step, videos):
     self.shown[step] = videos
+
+
+class StoppedError(Exception):
+  pass
+
+
+class Stop(ListLog):
+  """Breaks off at a step."""
+
+  def __init__(self, step):
+    super().__init__()
+    self.step = step
+
+  def progress(self, step, metrics):
+    if step == self.step:
+      raise StoppedError
+    super().progress(step, metrics)
+
+
+def parameters(stage, key=3):
+  """Parameters and variables none of which is zero, as no gradient then vanishes by itself."""
+  _, params, variables = nnx.split(stage.create(nnx.Rngs(key)), nnx.Param, ...)
+  flat, treedef = jax.tree.flatten(params)
+  keys = jax.random.split(jax.random.key(key), len(flat))
+  flat = [p + 0.1 * jax.random.normal(k, p.shape) for p, k in zip(flat, keys, strict=True)]
+  return jax.tree.unflatten(treedef, flat), variables
 
 
 def leaves(tree):

@@ -34,7 +34,7 @@ def score(model: VideoGPT, test_batches: Batches, mesh: Mesh) -> dict[str, float
     _, params, variables = nnx.split(nnx.merge(*graph_and_state), nnx.Param, ...)
     replicated = NamedSharding(mesh, P())
     arrays, frozen = jax.device_put(((params, variables), stage.frozen), replicated)
-    step = jax.jit(on_mesh(make_evaluate_step(stage), mesh))
+    step = jax.jit(on_mesh(make_evaluate_step(stage), mesh), out_shardings=replicated)
     scores |= fit.evaluate(stage, step, arrays, frozen, test_batches(), mesh)[0]
   return scores
 

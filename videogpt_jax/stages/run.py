@@ -15,10 +15,11 @@ from videogpt_jax.input.config import DatasetConfig
 from videogpt_jax.stages import evaluate, sample
 from videogpt_jax.stages.train_prior import Tokenizer, prior_stage
 from videogpt_jax.stages.train_vqvae import vqvae_stage
+from videogpt_jax.training import distributed
 from videogpt_jax.training.checkpoint import Checkpoints
 from videogpt_jax.training.fit import Data, TrainingConfig, fit
 from videogpt_jax.training.logging import RunLog, duration, read_json, record_metrics, say
-from videogpt_jax.training.sharding import check_batch, check_prior, make_mesh
+from videogpt_jax.training.sharding import check_batch, check_prior, host_share, make_mesh
 from videogpt_jax.training.step import Stage
 
 STAGES = ('vqvae', 'prior', 'sample', 'evaluate')
@@ -37,8 +38,8 @@ def run(experiment: Experiment, path: Path, stages: Sequence[str]):
   started = time.monotonic()
   job = _Run(experiment, path, stages)
   for stage in (s for s in STAGES if s in stages):
-    if workdir.is_finished(path, experiment, stage):
-      say(f'{stage}: finished before')
+    if distributed.from_first(workdir.is_finished(path, experiment, stage)):
+      job.say(f'{stage}: finished before')
     else:
       getattr(job, stage)()
   if job.primary:
@@ -55,14 +56,31 @@ class _Run:
     self.experiment, self.path = experiment, path
     self.mesh = make_mesh(experiment.mesh)
     self.primary = jax.process_index() == 0
-    for training in (experiment.vqvae_training, experiment.prior_training):
-      check_batch(training.batch_size, self.mesh)
+    for section in ('vqvae_training', 'prior_training'):
+      training = getattr(experiment, section)
+      check_batch(training.batch_size, self.mesh, training.grad_accum_steps, section)
     length = math.prod(experiment.codes.latent_shape)
     check_prior(experiment.prior.n_heads, length, self.mesh)
     self._check_order(stages)
     self.info = self._check_data()
-    workdir.claim(path, experiment)
-    workdir.write_class_names(path, self.info.class_names or ())
+    self._claim()
+
+  def _claim(self):
+    """One process writes to the folder, and the others wait until it is theirs."""
+    refusal = None
+    if self.primary:
+      try:
+        workdir.claim(self.path, self.experiment)
+        workdir.write_class_names(self.path, self.info.class_names or ())
+      except ValueError as error:
+        refusal = error
+    if distributed.from_first(refusal is not None):
+      raise refusal or ValueError('process 0 refuses the workdir; its message says why')
+
+  def say(self, line: str):
+    """Prints a line, once for all processes."""
+    if self.primary:
+      say(line)
 
   def _check_order(self, stages: Sequence[str]):
     """Every stage needs those before it, trained now or earlier."""
@@ -98,7 +116,8 @@ class _Run:
     from videogpt_jax.input import pipeline
 
     seed = self.experiment.seed
-    share = {'process_index': jax.process_index(), 'process_count': jax.process_count()}
+    index, count = host_share(self.mesh)
+    share = {'process_index': index, 'process_count': count}
     size = training.batch_size
     return Data(
       train=lambda step: pipeline.train_batches(
@@ -108,7 +127,9 @@ class _Run:
     )
 
   def _fit(self, stage: Stage, training: TrainingConfig, dataset: DatasetConfig):
-    say(f'{stage.name}: {training.steps} steps of {training.batch_size} clips on {self._devices()}')
+    self.say(
+      f'{stage.name}: {training.steps} steps of {training.batch_size} clips on {self._devices()}'
+    )
     folder = workdir.checkpoints_of(self.path, stage.name)
     with (
       Checkpoints(folder) as checkpoints,
@@ -152,7 +173,7 @@ class _Run:
   def sample(self):
     config, seed = self.experiment.sample, self.experiment.seed
     prior = self.experiment.prior
-    say(f'sample: {config.num} videos')
+    self.say(f'sample: {config.num} videos')
     model = workdir.load_videogpt(self.path)
     conditions = {}
     if prior.n_cond_frames or prior.action_dim:
@@ -178,7 +199,7 @@ class _Run:
     return conditions
 
   def evaluate(self):
-    say('evaluate: every held-out clip')
+    self.say('evaluate: every held-out clip')
     model = workdir.load_videogpt(self.path)
     test = self._data(self.experiment.prior_training, self.experiment.dataset).test
     scores = evaluate.score(model, test, self.mesh)

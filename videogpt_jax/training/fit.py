@@ -11,6 +11,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from videogpt_jax.training.checkpoint import Checkpoints
+from videogpt_jax.training.distributed import PreemptedError, PreemptionNotice
 from videogpt_jax.training.optimizer import OptimizerConfig
 from videogpt_jax.training.sharding import BATCH, on_mesh, shard_batch, shardings
 from videogpt_jax.training.step import (
@@ -30,6 +31,8 @@ class TrainingConfig:
   Attributes:
     steps: optimiser steps in all.
     batch_size: clips a step, over all hosts.
+    grad_accum_steps: micro-batches that a step's batch is cut into, to be gone through one after
+      the other, for want of memory; see `step.make_gradients`.
     optimizer: see OptimizerConfig.
     log_every, evaluate_every, checkpoint_every: in steps.
     evaluate_batches: held-out batches looked at during training; -1 is all of them.
@@ -37,6 +40,7 @@ class TrainingConfig:
 
   steps: int = 100_000
   batch_size: int = 32
+  grad_accum_steps: int = 1
   optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
   log_every: int = 50
   evaluate_every: int = 2_000
@@ -44,9 +48,10 @@ class TrainingConfig:
   checkpoint_every: int = 2_000
 
   def __post_init__(self):
-    for name in ('steps', 'batch_size', 'log_every', 'evaluate_every', 'checkpoint_every'):
+    counts = ('steps', 'batch_size', 'grad_accum_steps')
+    for name in (*counts, 'log_every', 'evaluate_every', 'checkpoint_every'):
       if getattr(self, name) < 1:
-        raise ValueError(f'training.{name} ({getattr(self, name)}) must be at least 1')
+        raise ValueError(f'{name} ({getattr(self, name)}) must be at least 1')
 
 
 class Log(Protocol):
@@ -85,28 +90,35 @@ def fit(
 
   A run that was interrupted ends in the same state as one that was not: batch and randomness of a
   step depend on the seed and the step alone.
+
+  Raises:
+    PreemptedError: the machine is about to be taken away; the state is saved.
   """
   key = jax.random.key(seed)
   state, step_fn = prepare(stage, config, mesh, checkpoints, key)
   replicated = NamedSharding(mesh, P())
   frozen = jax.device_put(stage.frozen, replicated)
-  evaluate_step = jax.jit(on_mesh(make_evaluate_step(stage), mesh))
-  show = jax.jit(on_mesh(make_show_step(stage), mesh))
+  # What is looked at on the host has to be whole on every host.
+  evaluate_step = jax.jit(on_mesh(make_evaluate_step(stage), mesh), out_shardings=replicated)
+  show = jax.jit(on_mesh(make_show_step(stage), mesh), out_shardings=replicated)
 
   first = int(state.step)
   batches = (shard_batch(batch, mesh) for batch in data.train(first))
-  for step, batch in zip(range(first + 1, config.steps + 1), batches, strict=False):
-    state, metrics = step_fn(state, frozen, batch, key)
-    last = step == config.steps
-    if step % config.log_every == 0 or last or step == first + 1:
-      log.progress(step, {name: float(value) for name, value in metrics.items()})
-    if step % config.evaluate_every == 0 or last:
-      held_out = itertools.islice(data.test(), None if last else config.evaluate_batches)
-      scores, example = evaluate(stage, evaluate_step, state.model, frozen, held_out, mesh)
-      log.scores(step, scores)
-      log.videos(step, {k: np.asarray(v) for k, v in show(state.model, frozen, example).items()})
-    if step % config.checkpoint_every == 0 or last:
-      checkpoints.save(state)
+  with PreemptionNotice() as notice:
+    for step, batch in zip(range(first + 1, config.steps + 1), batches, strict=False):
+      state, metrics = step_fn(state, frozen, batch, key)
+      last, preempted = step == config.steps, notice.arrived()
+      if step % config.log_every == 0 or last or step == first + 1:
+        log.progress(step, {name: float(value) for name, value in metrics.items()})
+      if last or (step % config.evaluate_every == 0 and not preempted):
+        held_out = itertools.islice(data.test(), None if last else config.evaluate_batches)
+        scores, example = evaluate(stage, evaluate_step, state.model, frozen, held_out, mesh)
+        log.scores(step, scores)
+        log.videos(step, {k: np.asarray(v) for k, v in show(state.model, frozen, example).items()})
+      if step % config.checkpoint_every == 0 or last or preempted:
+        checkpoints.save(state)
+      if preempted:
+        raise PreemptedError(step)
   return state
 
 
@@ -122,7 +134,7 @@ def prepare(
   places = shardings(abstract, mesh)
   replicated = NamedSharding(mesh, P())
   step_fn = jax.jit(
-    on_mesh(make_train_step(stage, config.optimizer, config.steps), mesh),
+    on_mesh(make_train_step(stage, config.optimizer, config.steps, config.grad_accum_steps), mesh),
     in_shardings=(places, replicated, NamedSharding(mesh, BATCH), replicated),
     out_shardings=(places, replicated),
     donate_argnums=0,

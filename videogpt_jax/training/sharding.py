@@ -90,12 +90,14 @@ def make_mesh(config: MeshConfig, devices: list[jax.Device] | None = None) -> Me
   return Mesh(np.asarray(devices).reshape(sizes), AXES)
 
 
-def check_batch(batch_size: int, mesh: Mesh):
-  """Refuses a global batch that the mesh cannot share out (ValueError)."""
-  shares = mesh.shape['data'] * mesh.shape['fsdp']
+def check_batch(batch_size: int, mesh: Mesh, grad_accum_steps: int = 1, section: str = 'training'):
+  """Refuses a global batch that the mesh cannot share out, in each micro-batch (ValueError)."""
+  shares = mesh.shape['data'] * mesh.shape['fsdp'] * grad_accum_steps
   if batch_size % shares:
+    micro = f' * grad_accum_steps ({grad_accum_steps})' if grad_accum_steps > 1 else ''
     raise ValueError(
-      f'batch_size ({batch_size}) must be divisible by the mesh axes data * fsdp ({shares}); use '
+      f'{section}.batch_size ({batch_size}) must be divisible by the mesh axes data * fsdp '
+      f'({shares // grad_accum_steps}){micro}; use '
       f'{max(batch_size // shares, 1) * shares} or {-(-batch_size // shares) * shares}'
     )
 
@@ -156,6 +158,31 @@ def shardings(tree: Any, mesh: Mesh) -> Any:
     return NamedSharding(mesh, P(*fits))
 
   return jax.tree_util.tree_map_with_path(place, tree)
+
+
+def host_share(mesh: Mesh) -> tuple[int, int]:
+  """Returns which share of each global batch this process feeds, and of how many.
+
+  Hosts whose devices hold the same clips, as where `tensor` spans hosts, feed the same share.
+
+  Raises:
+    ValueError: the axes are laid over the hosts so that this one's clips are no such share.
+  """
+  shares = mesh.shape['data'] * mesh.shape['fsdp']
+  rows = mesh.devices.reshape(shares, -1)
+  mine = [i for i, row in enumerate(rows) if any(_is_local(device) for device in row)]
+  n = len(mine)
+  if mine[-1] - mine[0] != n - 1 or mine[0] % n or shares % n:
+    raise ValueError(
+      f'mesh {tuple(mesh.shape.values())} of ({", ".join(AXES)}) cuts across hosts: one holds the '
+      f'shares {mine} of {shares}; make tensor * sequence divide the devices of a host, or be a '
+      'multiple of them'
+    )
+  return mine[0] // n, shares // n
+
+
+def _is_local(device: jax.Device) -> bool:
+  return device.process_index == jax.process_index()
 
 
 def shard_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:

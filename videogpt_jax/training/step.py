@@ -6,8 +6,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from einops import rearrange
 from flax import nnx
 
+from videogpt_jax.models.placement import constrain
 from videogpt_jax.training import optimizer as optim
 
 Batch = Mapping[str, jax.Array]
@@ -82,21 +84,63 @@ def init_state(
   )
 
 
-def make_train_step(stage: Stage, config: optim.OptimizerConfig, steps: int):
-  """Returns the pure function (state, frozen, batch, key) -> (state, metrics)."""
+def make_gradients(stage: Stage, grad_accum_steps: int = 1):
+  """Returns the pure function (params, variables, frozen, batch, key) -> (gradients, variables,
+  metrics), of the mean loss of the batch.
+
+  With `grad_accum_steps` above 1 the batch goes through in so many micro-batches, one after the
+  other, and only one of them needs memory for activations. Gradients and metrics are their means:
+  those of the whole batch where clips do not see each other (the prior). The VQ-VAE's variables
+  (batch statistics, codebook) take each micro-batch for a batch of its own: the norms use its
+  statistics, over all devices, and running averages and codes move once for each.
+  """
   graphdef, *_ = stage.abstract()
+
+  def gradients(params, variables, frozen, batch, key):
+    def loss_fn(params):
+      model = nnx.merge(graphdef, params, variables, copy=True)
+      loss, metrics = stage.loss(model, frozen, batch, key)
+      return loss, (metrics | {'loss': loss}, nnx.state(model, nnx.Not(nnx.Param)))
+
+    grads, (metrics, moved) = jax.grad(loss_fn, has_aux=True)(params)
+    return grads, moved, metrics
+
+  def accumulated(params, variables, frozen, batch, key):
+    def add(carry, inputs):
+      total, variables = carry
+      part, key = inputs
+      grads, variables, metrics = gradients(params, variables, frozen, part, key)
+      return (jax.tree.map(jnp.add, total, grads), variables), metrics
+
+    # Every n-th clip, so that each device cuts its own share and none is sent about.
+    split = lambda x: rearrange(x, '(B n) ... -> n B ...', n=grad_accum_steps)
+    parts = {name: _place_clips(split(x)) for name, x in batch.items()}
+    carry = jax.tree.map(jnp.zeros_like, params), variables
+    (total, moved), metrics = jax.lax.scan(
+      add, carry, (parts, jax.random.split(key, grad_accum_steps))
+    )
+    mean = jax.tree.map(lambda g: g / grad_accum_steps, total)
+    return mean, moved, jax.tree.map(lambda m: m.mean(0), metrics)
+
+  return gradients if grad_accum_steps == 1 else accumulated
+
+
+def _place_clips(x: jax.Array) -> jax.Array:
+  """Shares out axis 1, the clips of a micro-batch."""
+  return constrain(x, ' '.join(['n', 'B', *(f'axis{i}' for i in range(x.ndim - 2))]))
+
+
+def make_train_step(
+  stage: Stage, config: optim.OptimizerConfig, steps: int, grad_accum_steps: int = 1
+):
+  """Returns the pure function (state, frozen, batch, key) -> (state, metrics)."""
+  gradients = make_gradients(stage, grad_accum_steps)
   optimizer = optim.make_optimizer(config, steps)
   schedule = optim.learning_rate_schedule(config, steps)
 
   def train_step(state: TrainState, frozen: Any, batch: Batch, key: jax.Array):
     key = jax.random.fold_in(key, state.step)
-
-    def loss_fn(params):
-      model = nnx.merge(graphdef, params, state.variables, copy=True)
-      loss, metrics = stage.loss(model, frozen, batch, key)
-      return loss, (metrics, nnx.state(model, nnx.Not(nnx.Param)))
-
-    (loss, (metrics, variables)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+    grads, variables, metrics = gradients(state.params, state.variables, frozen, batch, key)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optim.apply_updates(state.params, updates)
     ema_params = None
@@ -105,7 +149,6 @@ def make_train_step(stage: Stage, config: optim.OptimizerConfig, steps: int):
       decay = jnp.minimum(config.ema_decay, (1 + state.step) / (10 + state.step))
       ema_params = optim.moving_average(state.ema_params, params, decay)
     metrics |= {
-      'loss': loss,
       'gradient_norm': optim.global_norm(grads),
       'learning_rate': schedule(state.step),
     }
