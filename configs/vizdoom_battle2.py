@@ -3,7 +3,7 @@
   python -m videogpt_jax.main --config=configs/vizdoom_battle2.py
 
 The paper has samples and no score. T8 and T9: latent 8x32x32, 16 layers.
-315 actions, as in the table; set
+The table's 315 stands here as the size of an action, though the card reads it otherwise; set
 config.prior.action_dim to what your recording of this scenario has.
 Data: data/cards/vizdoom.md. Steps: 100k, then 150k. Cost: not measured.
 """

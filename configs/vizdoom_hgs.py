@@ -3,7 +3,7 @@
   python -m videogpt_jax.main --config=configs/vizdoom_hgs.py
 
 The paper has samples and no score. T8 and T9: latent 8x32x32, 16 layers.
-The table's 60 actions are another set than the 8 that data/prepare.py records.
+Actions are one-hot over 8 combinations of buttons; of the table's 60 see the card.
 Data: data/cards/vizdoom.md. Steps: 100k, then 150k. Cost: not measured.
 """
 

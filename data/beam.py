@@ -8,9 +8,9 @@ from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions
 
 from data.convert import convert
 from data.formats import Listing
-from data.local import Job, finish
+from data.local import Job, claim, finish
 from videogpt_jax.input.clips import tell_skipped
-from videogpt_jax.input.shards import Manifest
+from videogpt_jax.input.shards import Manifest, load_manifest
 
 _SKIPPED = 'skipped.txt'
 
@@ -30,6 +30,8 @@ class _Convert(beam.DoFn):
 
 def run(job: Job, listing: Listing, arguments: Sequence[str]) -> Manifest:
   """As data.local.run, on whatever runner `arguments` name. Workers must have this repository."""
+  if not claim(job):
+    return load_manifest(job.out)
   options = PipelineOptions(list(arguments))
   options.view_as(SetupOptions).save_main_session = False
   lists = []

@@ -34,7 +34,7 @@ def convert(format_name: str, item: Item, options: Options) -> tuple[list[bytes]
     clips = reader.read(item, options)
     return [record for clip in clips for record in _records(clip, item.label, options)], ''
   except UnusableError as error:
-    return [], f'{item.name}: {error}'
+    return [], f'{item.split}/{item.name}: {error}'
 
 
 def _records(clip: RawClip, label: int | None, options: Options) -> Iterator[bytes]:

@@ -5,8 +5,9 @@ import dataclasses
 import json
 import math
 import multiprocessing
-import pathlib
+import os
 import sys
+import threading
 import time
 import zlib
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from videogpt_jax.input.clips import tell_skipped
 from videogpt_jax.input.shard_index import index_directory
 from videogpt_jax.input.shards import MANIFEST, Manifest, load_manifest
 
+_join = tf.io.gfile.join
 _JOB = 'prepare.json'  # what a directory of shards was begun as
 _progress = None  # in a worker: how many items all of them have done
 
@@ -46,11 +48,11 @@ def run(job: Job, listing: Listing, n_workers: int) -> Manifest:
   Raises:
     ValueError: `out` holds something else, or there is no usable recording.
   """
-  out = pathlib.Path(job.out)
-  if not _claim(out, job):
+  if not claim(job):
     return load_manifest(job.out)
   shards = _plan(listing)
-  missing = {name: items for name, items in shards.items() if not (out / f'{name}.json').exists()}
+  there = set(tf.io.gfile.listdir(job.out))
+  missing = {name: items for name, items in shards.items() if f'{name}.json' not in there}
   n_done = sum(len(shards[name]) for name in shards.keys() - missing.keys())
   spawn = multiprocessing.get_context('spawn')  # TensorFlow does not survive a fork
   counter = spawn.Value('q', n_done)
@@ -61,12 +63,13 @@ def run(job: Job, listing: Listing, n_workers: int) -> Manifest:
     except BaseException:
       pool.shutdown(cancel_futures=True)
       raise
-  skipped = [line for name in shards for line in json.loads((out / f'{name}.json').read_text())]
+  signs = [_join(job.out, f'{name}.json') for name in shards]
+  skipped = [line for sign in signs for line in json.loads(_read(sign))]
   n_items = len(listing.items)
   tell_skipped(job.source, skipped, n_items - len(skipped))
   manifest = finish(job, listing, skipped)
-  for name in shards:
-    (out / f'{name}.json').unlink()
+  for sign in signs:
+    tf.io.gfile.remove(sign)
   return manifest
 
 
@@ -81,22 +84,38 @@ def finish(job: Job, listing: Listing, skipped: Sequence[str]) -> Manifest:
   return manifest
 
 
-def _claim(out, job):
-  """Whether there is work to do in a directory that is new, or was begun as the same job."""
-  described = json.loads(json.dumps(dataclasses.asdict(job) | {'out': None}))
-  file = out / _JOB
-  if file.exists():
-    begun = json.loads(file.read_text())
-    if differing := [key for key in begun if begun[key] != described.get(key)]:
-      raise ValueError(
-        f'{out} was begun with other {" and ".join(differing)} ({begun[differing[0]]}, not '
-        f'{described[differing[0]]}); name another --out, or remove it'
-      )
-  elif out.exists() and any(out.iterdir()):
-    raise ValueError(f'{out} holds other files; name an empty or new --out')
-  out.mkdir(parents=True, exist_ok=True)
-  file.write_text(json.dumps(described))
-  return not (out / MANIFEST).exists()
+def claim(job: Job) -> bool:
+  """Whether there is work to do in a directory that is new, or was begun as the same job.
+
+  Raises:
+    ValueError: it holds something else.
+  """
+  described = {'format_name': job.format_name, 'source': job.source}
+  described |= dataclasses.asdict(job.options)
+  file = _join(job.out, _JOB)
+  if tf.io.gfile.exists(file):
+    begun = json.loads(_read(file))
+    if differing := [key for key in described if begun.get(key) != described[key]]:
+      changes = ', '.join(f'{key} {begun.get(key)} (not {described[key]})' for key in differing)
+      raise ValueError(f'{job.out} was begun with {changes}; name another --out, or remove it')
+  else:
+    if tf.io.gfile.exists(job.out) and tf.io.gfile.listdir(job.out):
+      raise ValueError(f'{job.out} holds other files; name an empty or new --out')
+    tf.io.gfile.makedirs(job.out)
+    _write(file, described)
+  return not tf.io.gfile.exists(_join(job.out, MANIFEST))
+
+
+def _read(path) -> str:
+  with tf.io.gfile.GFile(path) as file:
+    return file.read()
+
+
+def _write(path, value):
+  """As JSON, at once: whoever finds the file finds it whole."""
+  with tf.io.gfile.GFile(f'{path}.partial', 'w') as file:
+    file.write(json.dumps(value))
+  tf.io.gfile.rename(f'{path}.partial', path, overwrite=True)
 
 
 def _plan(listing) -> dict[str, list[Item]]:
@@ -125,15 +144,21 @@ def _start(counter):
 
 def _start_process(counter):
   _start(counter)
+  threading.Thread(target=_end_with_parent, daemon=True).start()
   tf.config.threading.set_intra_op_parallelism_threads(1)
   tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
+def _end_with_parent():
+  """A parent that was killed may be started again, and its shards written by others."""
+  multiprocessing.parent_process().join()
+  os._exit(1)
+
+
 def _write_shard(job, name, items):
   """Writes a shard; then, as the sign that it is whole, which of its items were skipped."""
-  out = pathlib.Path(job.out)
-  partial, skipped = out / f'.{name}.partial', []
-  with tf.io.TFRecordWriter(str(partial)) as writer:
+  partial, skipped = _join(job.out, f'.{name}.partial'), []
+  with tf.io.TFRecordWriter(partial) as writer:
     for item in items:
       records, problem = convert(job.format_name, item, job.options)
       for record in records:
@@ -141,8 +166,8 @@ def _write_shard(job, name, items):
       skipped += [problem] if problem else []
       with _progress.get_lock():
         _progress.value += 1
-  partial.rename(out / f'{name}.tfrecord')
-  (out / f'{name}.json').write_text(json.dumps(skipped))
+  tf.io.gfile.rename(partial, _join(job.out, f'{name}.tfrecord'), overwrite=True)
+  _write(_join(job.out, f'{name}.json'), skipped)
 
 
 def _wait(tasks, counter, n_before, n_items):

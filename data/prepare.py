@@ -10,18 +10,17 @@ import os
 import pathlib
 import sys
 
-from absl import app, flags
+from absl import flags
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # run as a file, not as a module
 
-from data import local
 from data.formats import Options
-from videogpt_jax.input.shard_index import index_directory
+from videogpt_jax import cli
 
 _FORMATS = ('folder', 'ucf101', 'kinetics600', 'tgif', 'bair', 'robonet', 'moving_mnist', 'vizdoom')
 
 _SOURCE = flags.DEFINE_string('source', None, 'What to read: a folder, or a ViZDoom scenario.')
-_OUT = flags.DEFINE_string('out', None, 'Directory to write; with --beam it may be on a bucket.')
+_OUT = flags.DEFINE_string('out', None, 'Directory to write, local or on a bucket.')
 _FORMAT = flags.DEFINE_enum('format', 'folder', _FORMATS, 'Layout of the source; see data/cards.')
 _WORKERS = flags.DEFINE_integer('workers', os.cpu_count(), 'Processes.', lower_bound=1)
 _BEAM = flags.DEFINE_multi_string(
@@ -45,24 +44,30 @@ flags.DEFINE_integer('seed', 0, 'Of what is generated.')
 
 
 def main(argv):
-  if len(argv) > 1:
-    raise app.UsageError(f'unknown argument {argv[1]}')
-  try:
-    if _INDEX.value:
-      manifest = index_directory(_INDEX.value, frames_key=_FRAMES_KEY.value)
-      manifest.save(_INDEX.value)
-    else:
-      manifest = _prepare()
-  except ValueError as error:
-    sys.exit(f'prepare: {error}')
+  del argv
+  manifest = _index() if _INDEX.value else _prepare()
   for split, total in manifest.totals().items():
     print(f'{split}: {total["clips"]} clips, {total["frames"]} frames')
   print(f'skipped: {len(manifest.skipped)}', *manifest.skipped[:20], sep='\n  ')
 
 
+def _index():
+  from videogpt_jax.input.shard_index import index_directory  # TensorFlow, after it is quietened
+
+  manifest = index_directory(_INDEX.value, frames_key=_FRAMES_KEY.value)
+  manifest.save(_INDEX.value)
+  return manifest
+
+
 def _prepare():
   if not _SOURCE.value or not _OUT.value:
     raise ValueError('--source and --out must both be given')
+  if '://' in _SOURCE.value:
+    raise ValueError(
+      f'--source ({_SOURCE.value}) must be on a local disk; mount it, or copy it here'
+    )
+  from data import local
+
   options = Options(
     **{field.name: flags.FLAGS[field.name].value for field in dataclasses.fields(Options)}
   )
@@ -77,4 +82,4 @@ def _prepare():
 
 
 if __name__ == '__main__':
-  app.run(main)
+  cli.start(main)

@@ -33,7 +33,8 @@ def main(argv: Sequence[str]):
   begun = time.monotonic()
 
   def progress(n_done, n):
-    print(f'{n_done}/{n} clips, {time.monotonic() - begun:.0f} s', file=sys.stderr, flush=True)
+    seconds, end = time.monotonic() - begun, '\n' if n_done == n else ''
+    print(f'\r{n_done}/{n} clips, {seconds:.0f} s', end=end, file=sys.stderr, flush=True)
 
   manifest = code_shards.write_codes(
     experiment.dataset,

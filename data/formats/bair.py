@@ -20,7 +20,7 @@ def list_items(source: str, options: Options) -> Listing:
   root = pathlib.Path(source)
   root = root / 'softmotion30_44k' if (root / 'softmotion30_44k').is_dir() else root
   items = [
-    Item(f'{split}/{path.name}', split, str(path))
+    Item(path.name, split, str(path))
     for split in ('train', 'test')
     for path in sorted((root / split).glob('*.tfrecord*'))
   ]

@@ -18,7 +18,9 @@ def list_items(source: str, options: Options) -> Listing:
   """A clip an item; the official validation clips are the test."""
   del options
   files = {
-    path.stem: path for path in sorted(pathlib.Path(source).rglob('*')) if path.suffix in SUFFIXES
+    path.stem: path
+    for path in sorted(pathlib.Path(source).rglob('*'))
+    if path.suffix.lower() in SUFFIXES
   }
   rows = [(split, row) for split, names in _LISTS.items() for row in _read_list(source, names)]
   class_names = sorted({row['label'] for _, row in rows})

@@ -1,4 +1,4 @@
-"""RoboNet: hdf5/*.hdf5, a trajectory a file, each camera's view an MP4 in it."""
+"""RoboNet: hdf5/*.hdf5, a trajectory a file, each camera's view an MP4 or JPEGs in it."""
 
 import io
 import pathlib
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import av
 import h5py
 import numpy as np
+from PIL import Image
 
 from data.formats import Item, Listing, Options, RawClip, UnusableError
 
@@ -30,16 +31,31 @@ def list_items(source: str, options: Options) -> Listing:
 
 def read(item: Item, options: Options) -> Iterator[RawClip]:
   """The view of `camera` (0 if not given). The last frame has no action; it is given zeros."""
-  view = f'env/cam{int(options.camera or 0)}_video/frames'
+  view = f'env/cam{int(options.camera or 0)}_video'
   try:
     with h5py.File(item.path) as file:
-      stored, actions = file[view][()], file['policy/actions'][()].astype(np.float32)
-    if stored.ndim == 4:
-      frames = stored
-    else:
-      with av.open(io.BytesIO(stored.tobytes())) as container:
-        frames = [frame.to_ndarray(format='rgb24') for frame in container.decode(video=0)]
-  except (OSError, KeyError, av.FFmpegError) as error:
+      frames = _frames(file[view])
+      actions = file['policy/actions'][()].astype(np.float32)
+  except (OSError, KeyError, ValueError, av.FFmpegError) as error:
     raise UnusableError(f'{view} or policy/actions cannot be read ({error})') from error
   actions = np.pad(actions, ((0, max(0, len(frames) - len(actions))), (0, 0)))[: len(frames)]
   yield RawClip(frames[:: options.frame_skip], actions[:: options.frame_skip])
+
+
+def _frames(view) -> list[np.ndarray]:
+  """RGB frames uint8 [h w 3] of a view: one MP4 in `frames`, or a JPEG file in each `frame0`, ...
+
+  The JPEG files were written by OpenCV, which calls blue what comes first: those that say RGB hold
+  red and blue exchanged.
+  """
+  if 'frames' in view:
+    stored, swapped = view['frames'], 'BGR'
+    with av.open(io.BytesIO(stored[()].tobytes())) as container:
+      frames = [frame.to_ndarray(format='rgb24') for frame in container.decode(video=0)]
+  else:
+    stored, swapped = view['frame0'], 'RGB'
+    files = (io.BytesIO(view[f'frame{t}'][()].tobytes()) for t in range(len(view)))
+    frames = [np.asarray(Image.open(file).convert('RGB')) for file in files]
+  if stored.attrs.get('image_format', 'RGB') == swapped:
+    return [frame[..., ::-1] for frame in frames]
+  return frames

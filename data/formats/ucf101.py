@@ -17,9 +17,14 @@ def list_items(source: str, options: Options) -> Listing:
     line.split()[1] for line in (lists / 'classInd.txt').read_text().splitlines() if line
   ]
   numbers = {name: number for number, name in enumerate(class_names)}
+  # The lists spell HandstandPushups in two ways.
+  files = {path.relative_to(root).as_posix().lower(): str(path) for path in root.glob('*/*')}
   items = []
   for split in ('train', 'test'):
     text = (lists / f'{split}list0{options.official_split}.txt').read_text()
     names = [line.split()[0] for line in text.splitlines() if line.strip()]
-    items += [Item(name, split, str(root / name), numbers[name.split('/')[0]]) for name in names]
+    items += [
+      Item(name, split, files.get(name.lower(), str(root / name)), numbers[name.split('/')[0]])
+      for name in names
+    ]
   return Listing(items, class_names)

@@ -42,6 +42,11 @@ def test_ucf101_follows_the_official_lists(tmp_path):
     ('Bowling/v_2.avi', 'train', 1),
     ('Bowling/v_3.avi', 'test', 1),
   ]
+  (tmp_path / 'UCF-101/bowling').mkdir()
+  (tmp_path / 'UCF-101/bowling/V_3.avi').touch()  # the lists spell some names in another way
+  assert ucf101.list_items(str(tmp_path), Options(official_split=2)).items[2].path == str(
+    tmp_path / 'UCF-101/bowling/V_3.avi'
+  )
   with pytest.raises(ValueError, match=r'official_split \(4\)'):
     ucf101.list_items(str(tmp_path), Options(official_split=4))
   with pytest.raises(ValueError, match='must hold UCF-101/'):
@@ -118,6 +123,22 @@ def test_robonet_decodes_the_video_inside_a_trajectory(tmp_path):
   assert clip.actions[4].tolist() == [16, 17, 18, 19] and clip.actions[5].tolist() == [0, 0, 0, 0]
   with pytest.raises(UnusableError, match='cam0_video'):
     list(robonet.read(item, OPTIONS))
+
+
+@pytest.mark.parametrize(('image_format', 'channel'), [('RGB', 0), ('BGR', 2)])
+def test_robonet_decodes_the_pictures_inside_a_trajectory(tmp_path, image_format, channel):
+  blue = np.zeros((16, 24, 3), np.uint8)
+  blue[..., 2] = 200
+  jpeg = np.frombuffer(tf.io.encode_jpeg(blue, quality=100).numpy(), np.uint8)
+  with h5py.File(tmp_path / 'a.hdf5', 'w') as file:
+    for t in range(12):
+      file[f'env/cam0_video/frame{t}'] = jpeg
+    file['env/cam0_video/frame0'].attrs['image_format'] = image_format
+    file['policy/actions'] = np.ones((11, 4))
+  (item,) = robonet.list_items(str(tmp_path), OPTIONS).items
+  (clip,) = robonet.read(item, OPTIONS)
+  assert len(clip.frames) == 12 and clip.actions.sum() == 44
+  assert clip.frames[11].mean((0, 1)).argmax() == channel
 
 
 def test_moving_mnist_moves_two_digits_and_keeps_the_published_test(tmp_path):

@@ -5,6 +5,7 @@ import json
 import pathlib
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from data import local
 from data.formats import Options, folder
 from tests.input.writing import write_video
-from videogpt_jax.input import DatasetConfig, pipeline, shards
+from videogpt_jax.input import DatasetConfig, code_shards, pipeline, shards
 
 ROOT = pathlib.Path(__file__).parents[2]
 OPTIONS = Options(resolution=8)
@@ -58,7 +59,7 @@ def test_the_program_makes_shards_that_the_pipeline_reads(source, tmp_path):
   assert manifest['totals']['test'] == {'clips': 1, 'frames': 8}
   assert len(manifest['splits']['train'][0]['sha256']) == 64
   again = subprocess.run([*command, '--resolution=9'], cwd=ROOT, capture_output=True, text=True)
-  assert again.returncode and 'begun with other options' in again.stderr.splitlines()[-1]
+  assert again.returncode and 'begun with resolution 8 (not 9)' in again.stderr
 
 
 def test_an_interrupted_preparation_goes_on_with_what_is_missing(source, tmp_path):
@@ -75,6 +76,66 @@ def test_an_interrupted_preparation_goes_on_with_what_is_missing(source, tmp_pat
   shards.load_manifest.cache_clear()
   assert _run(source, out).splits == whole.splits
   assert kept.stat().st_mtime_ns == changed and not list(out.glob('*-of-*.json'))
+
+
+def _start(source, out):
+  """The program, in a process of its own."""
+  command = [sys.executable, 'data/prepare.py', f'--source={source}', f'--out={out}', '--workers=2']
+  return subprocess.Popen(
+    [*command, '--resolution=64'],
+    cwd=ROOT,
+    stderr=subprocess.PIPE,
+    text=True,
+    start_new_session=True,  # to find its workers by
+  )
+
+
+def _is_running(session):
+  return subprocess.run(['pgrep', '-s', str(session)], capture_output=True).returncode == 0
+
+
+@pytest.mark.slow
+def test_a_killed_preparation_leaves_no_worker_behind_and_goes_on(tmp_path):
+  for name in ('train/a.mkv', 'train/b.mkv', 'test/c.mkv'):
+    write_video(tmp_path / 'raw' / name, n_frames=400, height=256, width=256)
+  out = tmp_path / 'out'
+  program = _start(tmp_path / 'raw', out)
+  deadline = time.monotonic() + 200
+  while not list(out.glob('.*.partial')) and time.monotonic() < deadline:
+    time.sleep(0.02)
+  program.kill()
+  program.wait()
+  while _is_running(program.pid) and time.monotonic() < deadline:
+    time.sleep(0.1)
+  assert not _is_running(program.pid)
+  assert not (out / 'manifest.json').exists() and list(out.glob('.*.partial'))
+  again = _start(tmp_path / 'raw', out)
+  _, printed = again.communicate(timeout=200)
+  assert again.returncode == 0, printed
+  assert '3/3 items' in printed and 'oneDNN' not in printed
+  here = _run(tmp_path / 'raw', tmp_path / 'here', Options(resolution=64), items_per_shard=64)
+  assert shards.load_manifest(str(out)).splits == here.splits
+
+
+def test_shards_and_codes_may_be_anywhere_that_tensorflow_writes(source):
+  """On a bucket, say; this file system is in memory."""
+  manifest = _run(source, 'ram://bucket/shards')
+  assert manifest.totals()['train'] == {'clips': 3, 'frames': 18}
+  _assert_content('ram://bucket/shards')
+  assert _run(source, 'ram://bucket/shards').splits == manifest.splits  # finished before
+  with pytest.raises(ValueError, match=r'begun with resolution 8 \(not 9\)'):
+    _run(source, 'ram://bucket/shards', Options(resolution=9))
+  config = DatasetConfig('tfrecord', 'ram://bucket/shards', resolution=8, sequence_length=5)
+  code_shards.write_codes(
+    config,
+    lambda video: np.zeros((len(video), 1, 2, 3), np.int32),
+    'ram://bucket/codes',
+    made_from={},
+    progress=lambda *_: None,
+  )
+  codes = DatasetConfig('codes', 'ram://bucket/codes')
+  assert pipeline.describe(codes) == pipeline.DatasetInfo(3, 1, ('run', 'sit'))
+  assert next(pipeline.train_batches(codes, batch_size=2, seed=0))['codes'].shape == (2, 1, 2, 3)
 
 
 def test_long_recordings_are_cut_and_frame_rates_lowered(tmp_path):
@@ -99,7 +160,7 @@ def test_unusable_sources_and_targets_are_refused(source, tmp_path):
   (tmp_path / 'text').mkdir()
   for name in 'ab':
     (tmp_path / f'text/{name}.mp4').write_text('no video')
-  with pytest.raises(ValueError, match=r'no usable clip: [ab]\.mp4'):
+  with pytest.raises(ValueError, match=r'no usable clip: (train|test)/[ab]\.mp4'):
     _run(tmp_path / 'text', tmp_path / 'out')
   with pytest.raises(ValueError, match='encoding'):
     Options(encoding='bmp')

@@ -20,7 +20,7 @@ def test_an_inspection_tells_sizes_lengths_and_what_is_skipped(tmp_path):
     'train': [9, 7],
     'test': [5],
   }
-  assert found.skipped == ('run/short.mkv: too short (3 frames; a clip needs 4 frames)',)
+  assert found.skipped == ('train/run/short.mkv: too short (3 frames; a clip needs 4 frames)',)
   assert found.shapes == {'video': (3, 4, 16, 16, 3), 'label': (3,)}
   assert found.video.shape == (3, 4, 16, 16, 3) and found.clips_per_second > 0
 

@@ -120,6 +120,8 @@ def test_a_batch_that_hosts_cannot_share_is_refused():
     ({'source': 'foldr'}, "'foldr'.*folder"),
     ({'source': 'folder'}, 'needs dataset.path'),
     ({'source': 'tfds'}, 'needs dataset.name'),
+    ({'source': 'folder', 'path': 'gs://b/videos'}, 'gs://b/videos.*local disk'),
+    ({'source': 'hdf5', 'path': 'gs://b/a.h5'}, 'gs://b/a.h5.*local disk'),
     ({'sequence_length': 0}, r'sequence_length \(0\)'),
     ({'fps': 5.0}, 'needs time stamps'),
     ({'source': 'folder', 'path': 'x', 'fps': 5.0, 'frame_skip': 2}, 'one of the two'),

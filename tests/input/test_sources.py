@@ -159,7 +159,7 @@ def test_unusable_folders_are_refused_with_the_reasons(tmp_path):
   (folder / 'empty.avi').touch()
   with pytest.raises(ValueError, match='no usable clip') as error:
     pipeline.describe(_config('folder', folder))
-  for part in ('short.mkv: too short (3 frames', 'text.mp4: decoding', 'empty.avi: decoding'):
+  for part in ('short.mkv: too short (3 frames', 'text.mp4: decoding', 'empty.avi: empty file'):
     assert part in str(error.value)
   with pytest.raises(ValueError, match='is no folder'):
     pipeline.describe(_config('folder', folder / 'text.mp4'))

@@ -41,7 +41,8 @@ def test_a_frame_rate_takes_what_is_on_display(tmp_path):
 
 
 @pytest.mark.parametrize(
-  ('content', 'reason'), [(b'', 'decoding fails'), (b'no video\n' * 99, 'decoding fails')]
+  ('content', 'reason'),
+  [(b'', 'empty file'), (b'no video\n' * 99, 'decoding fails after 0 frames .Invalid data')],
 )
 def test_a_file_that_is_no_video_is_broken(tmp_path, content, reason):
   path = tmp_path / 'a.mp4'

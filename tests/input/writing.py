@@ -16,7 +16,7 @@ def write_video(path: pathlib.Path, n_frames=8, height=36, width=48, stamps=None
     stream.width, stream.height, stream.pix_fmt = width, height, 'yuv420p'
     stream.codec_context.time_base = Fraction(1, 10)
     for i in range(n_frames):
-      image = np.full((height, width, 3), 10 * i, np.uint8)
+      image = np.full((height, width, 3), 10 * i % 256, np.uint8)
       frame = av.VideoFrame.from_ndarray(image, format='rgb24')
       frame.pts, frame.time_base = stamps[i] if stamps else i, Fraction(1, 10)
       container.mux(stream.encode(frame))

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,7 @@ def write_codes(
     batch_size: clips encoded at a time.
     seed: of the cuts.
     made_from: what tells this tokenizer from another.
-    progress: told (clips done, clips in all) after each shard.
+    progress: told (clips done, clips in all) as it goes.
   Raises:
     ValueError: `out` was begun with other settings, or the data is missing or broken.
   """
@@ -64,7 +64,8 @@ def write_codes(
         batches = crop_batches(
           config, split, numbers, n_crops=crops, batch_size=batch_size, seed=seed
         )
-        _write_shard(path, batches, encode, crops, n_cond_frames)
+        for n_written in _write_shard(path, batches, encode, crops, n_cond_frames):
+          progress(n_done + n_written, n)
       n_done += len(numbers)
       progress(n_done, n)
   shape = (n_cond_frames, config.resolution, config.resolution, 3)
@@ -95,9 +96,10 @@ def _claim(out, job) -> bool:
   return tf.io.gfile.exists(tf.io.gfile.join(out, MANIFEST))
 
 
-def _write_shard(path, batches, encode, n_crops, n_cond_frames):
+def _write_shard(path, batches, encode, n_crops, n_cond_frames) -> Iterator[int]:
+  """Gives how many clips are written, after each batch."""
   partial = f'{path}.partial'
-  crops = []
+  crops, n_written = [], 0
   with tf.io.TFRecordWriter(partial) as writer:
     for batch in batches:
       batch['codes'] = np.asarray(encode(batch['video']))
@@ -108,6 +110,8 @@ def _write_shard(path, batches, encode, n_crops, n_cond_frames):
       while len(crops) >= n_crops:
         writer.write(_example(crops[:n_crops], n_cond_frames))
         del crops[:n_crops]
+        n_written += 1
+      yield n_written
   tf.io.gfile.rename(partial, path, overwrite=True)
 
 

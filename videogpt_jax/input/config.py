@@ -56,6 +56,11 @@ class DatasetConfig:
       raise ValueError(f'dataset.source ({self.source!r}) must be one of {", ".join(SOURCES)}')
     if self.source in ('folder', 'hdf5', 'tfrecord', 'codes') and not self.path:
       raise ValueError(f'dataset.source {self.source!r} needs dataset.path; set it to your data')
+    if self.source in ('folder', 'hdf5') and '://' in self.path:
+      raise ValueError(
+        f'dataset.path ({self.path}) must be on a local disk for source {self.source!r}; mount it, '
+        "or prepare shards (data/prepare.py), which source 'tfrecord' reads from a bucket"
+      )
     if self.source == 'tfds' and not self.name:
       raise ValueError(
         "dataset.source 'tfds' needs dataset.name; set a builder such as 'moving_mnist'"

@@ -72,6 +72,8 @@ def scan(path: pathlib.Path) -> Recording:
   """
   stamps, tick = [], 0.0
   try:
+    if not path.stat().st_size:
+      raise BrokenVideoError('empty file')
     with av.open(str(path)) as container:
       if not container.streams.video:
         raise BrokenVideoError('no video stream')
@@ -81,7 +83,8 @@ def scan(path: pathlib.Path) -> Recording:
         stamps.append(frame.pts)
       tick, rate = float(stream.time_base or 0), float(stream.average_rate or 25)
   except (av.FFmpegError, OSError) as error:
-    raise BrokenVideoError(f'decoding fails after {len(stamps)} frames ({error})') from error
+    reason = error.strerror or error
+    raise BrokenVideoError(f'decoding fails after {len(stamps)} frames ({reason})') from error
   if not stamps:
     raise BrokenVideoError('no frames')
   if None not in stamps and tick and (np.diff(stamps) > 0).all():

@@ -60,7 +60,7 @@ def clips(config: DatasetConfig, split: str) -> Clips:
 def _split(config, split) -> tuple[_Videos, tuple[str, ...] | None]:
   """The videos of a split, and the classes of the training split."""
   train_folder, test_folder = split_folders(config.path)
-  cut = (config.sequence_length, config.frame_skip, config.fps)
+  cut = (config.path, config.sequence_length, config.frame_skip, config.fps)
   train = _usable(train_folder, *cut)
   if test_folder is None:
     parts = hold_out(train.recordings, config.test_fraction)
@@ -75,17 +75,19 @@ def _split(config, split) -> tuple[_Videos, tuple[str, ...] | None]:
 
 
 @functools.lru_cache(maxsize=8)
-def _usable(root, length, frame_skip, fps):
+def _usable(root, path, length, frame_skip, fps):
   recordings, skipped = {}, []
   found = index(root)
+  folder = root.relative_to(pathlib.Path(path).expanduser())
   for name, outcome in found.items():
+    shown = (folder / name).as_posix()
     if isinstance(outcome, str):
-      skipped.append(f'{name}: {outcome}')
+      skipped.append(f'{shown}: {outcome}')
     elif not outcome.places(length, frame_skip, fps):
       needed = f'{length / fps:g} seconds' if fps else f'{(length - 1) * frame_skip + 1} frames'
       has = f'{outcome.times[-1]:.3g} s' if fps else f'{len(outcome.stamps)} frames'
-      skipped.append(f'{name}: too short ({has}; a clip needs {needed})')
+      skipped.append(f'{shown}: too short ({has}; a clip needs {needed})')
     else:
       recordings[name] = outcome
-  tell_skipped(root, skipped, len(recordings))
+  tell_skipped(path, skipped, len(recordings))
   return _Videos(root, recordings, tuple(skipped), class_names_of(found))
