@@ -36,6 +36,18 @@ def test_codes_are_those_of_the_clips_with_labels_and_first_frames(tmp_path):
   np.testing.assert_allclose(of_codes['video'], of_video['video'][:, :1], atol=0.5 / 255 + 1e-6)
 
 
+def test_what_a_prior_cannot_train_on_is_refused(tmp_path):
+  _write(tmp_path / 'codes')
+  pipeline.check_codes(str(tmp_path / 'codes'), n_cond_frames=1)
+  with pytest.raises(ValueError, match=r'holds 1 first frames.*asks for 2'):
+    pipeline.check_codes(str(tmp_path / 'codes'), n_cond_frames=2)
+  for split in ('train', 'test'):
+    write_shard(tmp_path / f'video/{split}-0.tfrecord')
+  shard_index.index_directory(str(tmp_path / 'video')).save(str(tmp_path / 'video'))
+  with pytest.raises(ValueError, match='holds video, not codes'):
+    pipeline.check_codes(str(tmp_path / 'video'), n_cond_frames=0)
+
+
 def test_several_crops_keep_the_augmentation_and_their_actions(tmp_path):
   for split in ('train', 'test'):
     write_shard(tmp_path / f'video/{split}-0.tfrecord', lengths=(9, 9))

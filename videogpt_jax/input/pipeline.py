@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from videogpt_jax.input.clips import Clips, resize_and_crop, to_model_range
 from videogpt_jax.input.config import DatasetConfig
+from videogpt_jax.input.shards import load_manifest
 
 Batch = dict[str, np.ndarray]
 
@@ -38,6 +39,19 @@ def describe(config: DatasetConfig) -> DatasetInfo:
   """
   train, test = open_clips(config, 'train'), open_clips(config, 'test')
   return DatasetInfo(train.n, test.n, train.class_names, train.action_dim)
+
+
+def check_codes(path: str, n_cond_frames: int):
+  """Raises ValueError unless a directory holds codes, and so many first frames beside them."""
+  manifest = load_manifest(path)
+  if manifest.encoding != 'codes':
+    raise ValueError(f'prior_codes ({path}) holds video, not codes; make them with encode')
+  n_stored = (manifest.made_from.get('first_frames_shape') or [0])[0]
+  if n_stored < n_cond_frames:
+    raise ValueError(
+      f'prior_codes ({path}) holds {n_stored} first frames, prior.n_cond_frames asks for '
+      f'{n_cond_frames}; encode again with this configuration'
+    )
 
 
 def train_batches(

@@ -94,11 +94,10 @@ class _Run:
   def _check_data(self):
     """The data set has what the prior is conditioned on."""
     from videogpt_jax.input import pipeline  # imports TensorFlow, which only a run needs
-    from videogpt_jax.input.shards import load_manifest
 
     info, prior = pipeline.describe(self.experiment.dataset), self.experiment.prior
     if self.experiment.prior_codes:
-      load_manifest(self.experiment.prior_codes)
+      pipeline.check_codes(self.experiment.prior_codes, prior.n_cond_frames)
     n_classes = len(info.class_names or ())
     if prior.n_classes not in (0, n_classes):
       raise ValueError(
