@@ -24,6 +24,7 @@ class _Placement(NamedTuple):
 
 
 _ACTIVE: contextvars.ContextVar[_Placement | None] = contextvars.ContextVar('placement')
+_PLATFORM: contextvars.ContextVar[str | None] = contextvars.ContextVar('platform', default=None)
 
 
 @contextlib.contextmanager
@@ -40,11 +41,22 @@ def placed(mesh: Mesh | None, table: Table) -> Iterator[None]:
       [B L D] is cut along L and [B L N d] along N.
   """
   placement = None if mesh is None or mesh.size == 1 else _Placement(mesh, table)
-  token = _ACTIVE.set(placement)
+  platform = _PLATFORM.get() if mesh is None else mesh.devices.flat[0].platform
+  tokens = _ACTIVE.set(placement), _PLATFORM.set(platform)
   try:
     yield
   finally:
-    _ACTIVE.reset(token)
+    _ACTIVE.reset(tokens[0])
+    _PLATFORM.reset(tokens[1])
+
+
+def platform() -> str:
+  """Returns what the traced program will run on: 'cpu', 'gpu' or 'tpu'.
+
+  The placement's devices say so, which need not be at hand when a program is compiled ahead of
+  time; without a placement it is JAX's default.
+  """
+  return _PLATFORM.get() or jax.default_backend()
 
 
 def constrain(x: jax.Array, axes: str) -> jax.Array:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from einops import rearrange
 from flax import nnx
 
-from videogpt_jax.models.attention import CausalMask, attention, strided_mask
+from videogpt_jax.models.attention import CausalMask, attention, make_dropout, strided_mask
 from videogpt_jax.models.layers import Linear, PositionEmbedding
 from videogpt_jax.models.norms import NORMS
 from videogpt_jax.models.placement import constrain
@@ -136,7 +136,6 @@ class Prior(nnx.Module):
     config = self.config
     x = constrain(self.embed(rearrange(embeddings, 'B ... E -> B (...) E')), 'B L D')
     positions = jnp.arange(x.shape[1])
-    mask = self.mask.rows(positions, positions)
     graphdef, stacked = nnx.split(self.blocks)
 
     def layer(x, inputs):
@@ -145,14 +144,16 @@ class Prior(nnx.Module):
 
       def attend(q, k, v):
         q, k = self.rotate(q, k, positions)
-        return attention(q, k, v, mask, config.attn_dropout, attn_key)
+        drop = make_dropout(config.attn_dropout, attn_key, q.shape[0], config.n_heads)
+        return attention(q, k, v, self.mask, dropout=drop, backend=config.attn_backend)
 
       block = nnx.merge(graphdef, params)
       memory = block.cross_attn.keys_values(condition.memory) if block.cross else None
       return block(x, condition.norm, attend, memory, key), None
 
     keys = None if key is None else jax.random.split(key, config.n_layers)
-    layer = jax.checkpoint(layer, policy=REMAT_POLICIES[config.remat], prevent_cse=False)
+    if config.remat != 'none':
+      layer = jax.checkpoint(layer, policy=REMAT_POLICIES[config.remat], prevent_cse=False)
     x, _ = jax.lax.scan(layer, x, (stacked, keys))
     return self.logits(x, condition.norm).reshape(*embeddings.shape[:-1], -1)
 

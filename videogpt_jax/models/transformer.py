@@ -11,7 +11,8 @@ import jax
 from einops import rearrange
 from flax import nnx
 
-from videogpt_jax.models.attention import attention
+from videogpt_jax.models.attention import attention, check_backend
+from videogpt_jax.models.attention.blockwise import RESIDUALS
 from videogpt_jax.models.layers import DTYPES, Linear, dropout
 from videogpt_jax.models.norms import NORMS, HeadNorm
 from videogpt_jax.models.placement import constrain
@@ -22,11 +23,14 @@ POSITIONS = ('learnt', 'rotary')
 MLPS = ('gelu', 'swiglu')
 
 REMAT_POLICIES = {
-  'none': jax.checkpoint_policies.everything_saveable,
-  'dots': jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+  'none': None,
+  'dots': jax.checkpoint_policies.save_from_both_policies(
+    jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    jax.checkpoint_policies.save_only_these_names(RESIDUALS),
+  ),
   'full': jax.checkpoint_policies.nothing_saveable,
 }
-"""What a block keeps for its gradient: all, the outputs of its linear layers, or its input."""
+"""What a block keeps for its gradient: all, the outputs of its products, or its input."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +41,8 @@ class PriorConfig:
     mlp_dim: hidden units of the feed-forward layer; 0 means 4 * hidden_dim, or for 'swiglu', which
       has three products where 'gelu' has two, the multiple of 8 nearest to 2/3 of that.
     attn_type: 'full', or 'sparse' for the strided block-sparse mask.
+    attn_backend: the kernel of self-attention, a key of `attention.BACKENDS`, or 'auto', which
+      chooses by platform.
     attn_block, n_local_blocks: of the sparse mask, see `attention.strided_mask`.
     n_classes: with more than 0 the prior is conditioned on a class, through its norms.
     action_dim: with more than 0 it is conditioned on a vector of this size a frame, likewise.
@@ -57,6 +63,7 @@ class PriorConfig:
   dropout: float = 0.2
   attn_dropout: float = 0.3
   attn_type: str = 'full'
+  attn_backend: str = 'auto'
   attn_block: int = 32
   n_local_blocks: int = 4
   n_classes: int = 0
@@ -99,6 +106,8 @@ class PriorConfig:
     }.items():
       if getattr(self, name) not in options:
         raise ValueError(f'prior.{name} {getattr(self, name)!r} is not one of {options}')
+
+    check_backend(self.attn_backend, None, self.attn_dropout)
 
   @property
   def head_size(self) -> int:

@@ -1,7 +1,4 @@
-"""Attention and its masks: full causal, and the strided block-sparse layout.
-
-Axis letters: L queries; S keys; N heads; d head size.
-"""
+"""Which positions attend to which: full causal, and the strided block-sparse layout."""
 
 import dataclasses
 import itertools
@@ -68,35 +65,3 @@ def strided_mask(latent_shape: Sequence[int], block: int, n_local_blocks: int) -
   differs = coordinates[:, None] != coordinates[None]
   strided = (differs.sum(-1) <= 1) & ~differs[..., -1] & (col <= row)
   return CausalMask(local | strided, block)
-
-
-def attention(
-  q: jax.Array,
-  k: jax.Array,
-  v: jax.Array,
-  mask: jax.Array | None = None,
-  dropout_rate: float = 0.0,
-  dropout_key: jax.Array | None = None,
-) -> jax.Array:
-  """Scaled dot-product attention, softmax in float32.
-
-  Args:
-    q: [... L N d].
-    k: [... S N d].
-    v: [... S N d'].
-    mask: bool, broadcastable to [... N L S]; True where a key may be attended to.
-    dropout_rate: probability to drop an attention weight, if there is a key.
-    dropout_key: None switches dropout off.
-  Returns:
-    [... L N d'], in q's dtype.
-  Source: Vaswani et al. 2017, eq. 1.
-  """
-  logits = jnp.einsum('...LNd,...SNd->...NLS', q, k, preferred_element_type=jnp.float32)
-  logits *= q.shape[-1] ** -0.5
-  if mask is not None:
-    logits = jnp.where(mask, logits, -jnp.inf)
-  weights = jax.nn.softmax(logits, axis=-1)
-  if dropout_key is not None and dropout_rate > 0:
-    keep = jax.random.bernoulli(dropout_key, 1 - dropout_rate, weights.shape)
-    weights = jnp.where(keep, weights / (1 - dropout_rate), 0.0)
-  return jnp.einsum('...NLS,...SNd->...LNd', weights.astype(v.dtype), v)

@@ -1,0 +1,16 @@
+"""Attention: one function, its masks, and a kernel for each kind of hardware."""
+
+from videogpt_jax.models.attention.dispatch import BACKENDS, attention, check_backend, choose
+from videogpt_jax.models.attention.dropout import Dropout, make_dropout
+from videogpt_jax.models.attention.masks import CausalMask, strided_mask
+
+__all__ = [
+  'BACKENDS',
+  'CausalMask',
+  'Dropout',
+  'attention',
+  'check_backend',
+  'choose',
+  'make_dropout',
+  'strided_mask',
+]

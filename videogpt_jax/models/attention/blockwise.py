@@ -1,0 +1,195 @@
+"""Attention block by block in plain JAX: runs anywhere, never holds all scores.
+
+The softmax is accumulated over blocks of keys; its logarithm is kept, from which the gradient
+computes each block's weights again. Both passes visit only the blocks of a `Schedule`.
+
+Axis letters: B batch; L queries; S keys; N heads; d head size; C blocks of queries in a chunk;
+G blocks of keys in a group; i, j positions of queries and keys of one step.
+Source: Dao et al. 2022 (arXiv 2205.14135), algorithms 1 and 4.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from einops import rearrange
+from jax.ad_checkpoint import checkpoint_name
+
+from videogpt_jax.models.attention.dropout import Dropout
+from videogpt_jax.models.attention.masks import CausalMask
+from videogpt_jax.models.attention.schedule import Schedule, make_schedule
+
+RESIDUALS = 'attention'
+"""Name of what the gradient needs of the forward, for `jax.checkpoint` policies that keep it."""
+
+_NONE = -1e30
+"""Score of a pair that the mask excludes: finite, so that differences of such are not NaN."""
+
+
+def blockwise_attention(
+  q: jax.Array,
+  k: jax.Array,
+  v: jax.Array,
+  mask: CausalMask | None = None,
+  dropout: Dropout | None = None,
+) -> jax.Array:
+  """See `attention`."""
+  L, S = q.shape[1], k.shape[1]
+  kernel = _Kernel(make_schedule(L, S, mask), mask is not None, S, dropout and dropout.rate)
+  seeds = jnp.zeros((), jnp.uint32) if dropout is None else dropout.seeds
+
+  @jax.custom_vjp
+  def attend(q, k, v, seeds):
+    return kernel.forward(q, k, v, seeds)[0]
+
+  def forward(q, k, v, seeds):
+    out, lse = checkpoint_name(kernel.forward(q, k, v, seeds), RESIDUALS)
+    return out, (q, k, v, seeds, out, lse)
+
+  def backward(residuals, d_out):
+    return *kernel.backward(*residuals, d_out), None
+
+  attend.defvjp(forward, backward)
+  return attend(q, k, v, seeds)
+
+
+class _Step(NamedTuple):
+  """One step's blocks of keys: their numbers [C G], keys and values [C B N j d], and a mask."""
+
+  blocks: jax.Array
+  k: jax.Array
+  v: jax.Array
+  admitted: jax.Array
+  keep: jax.Array | None
+
+
+class _Kernel(NamedTuple):
+  schedule: Schedule
+  causal: bool
+  n_keys: int
+  rate: float | None
+
+  def forward(self, q, k, v, seeds):
+    """Returns the output [B L N d'] and the log-sum-exp of each query's scores, [n B N block]."""
+    qs, ks, vs = self._chunks(q * q.shape[-1] ** -0.5), self._blocks(k), self._blocks(v)
+
+    def chunk(inputs):
+      number, n_steps, q = inputs
+
+      def step(n, carry):
+        acc, top, total = carry
+        at = self._step(number, n, ks, vs, seeds)
+        scores = jnp.where(at.admitted, _product('CBNid,CBNjd->CBNij', q, at.k), _NONE)
+        new_top = jnp.maximum(top, scores.max(axis=-1))
+        weights = jnp.exp(scores - new_top[..., None])
+        shrink = jnp.exp(top - new_top)
+        total = total * shrink + weights.sum(axis=-1)
+        kept = self._drop(weights, at.keep).astype(v.dtype)
+        acc = acc * shrink[..., None] + _product('CBNij,CBNjd->CBNid', kept, at.v)
+        return acc, new_top, total
+
+      rows = q.shape[:-1]
+      start = jnp.zeros((*rows, v.shape[-1])), jnp.full(rows, _NONE), jnp.zeros(rows)
+      acc, top, total = jax.lax.fori_loop(0, n_steps, step, start)
+      return (acc / total[..., None]).astype(v.dtype), top + jnp.log(total)
+
+    out, lse = jax.lax.map(chunk, (*self._counters(), qs))
+    return self._unchunk(out, q.shape[1]), lse
+
+  def backward(self, q, k, v, seeds, out, lse, d_out):
+    """Returns the gradients of q, k and v."""
+    scale = q.shape[-1] ** -0.5
+    ks, vs = self._blocks(k), self._blocks(v)
+    along = jnp.sum(d_out.astype(jnp.float32) * out, axis=-1, keepdims=True)
+
+    def chunk(sums, inputs):
+      number, n_steps, q, d_out, along, lse = inputs
+
+      def step(n, carry):
+        d_q, sums = carry
+        at = self._step(number, n, ks, vs, seeds)
+        scores = jnp.where(at.admitted, _product('CBNid,CBNjd->CBNij', q, at.k), _NONE)
+        weights = jnp.exp(scores - lse[..., None])
+        kept = self._drop(weights, at.keep).astype(v.dtype)
+        d_weights = self._drop(_product('CBNid,CBNjd->CBNij', d_out, at.v), at.keep)
+        d_scores = (weights * (d_weights - along)).astype(q.dtype)
+        d_q += _product('CBNij,CBNjd->CBNid', d_scores, at.k)
+        d_kv = (
+          _product('CBNij,CBNid->CBNjd', d_scores, q),
+          _product('CBNij,CBNid->CBNjd', kept, d_out),
+        )
+        return d_q, tuple(self._add(s, at.blocks, d) for s, d in zip(sums, d_kv, strict=True))
+
+      d_q, sums = jax.lax.fori_loop(0, n_steps, step, (jnp.zeros(q.shape), sums))
+      return sums, d_q
+
+    sums = tuple(jnp.zeros(x.shape) for x in (ks, vs))
+    arrays = [self._chunks(x) for x in (q * scale, d_out, along)]
+    (d_k, d_v), d_q = jax.lax.scan(chunk, sums, (*self._counters(), *arrays, lse))
+    d_q = self._unchunk(d_q, q.shape[1]) * scale
+    d_k, d_v = (self._unblock(x, self.n_keys) for x in (d_k, d_v))
+    return d_q.astype(q.dtype), d_k.astype(k.dtype), d_v.astype(v.dtype)
+
+  def _step(self, number, n, ks, vs, seeds) -> _Step:
+    """Fetches the keys and values of step n of a chunk."""
+    plan = self.schedule
+    G, block = plan.group, plan.block
+    blocks = jax.lax.dynamic_slice_in_dim(jnp.asarray(plan.keys)[number], n * G, G, axis=1)
+    i = (number * plan.chunk + jnp.arange(plan.chunk))[:, None] * block + jnp.arange(block)
+    j = blocks[:, :, None] * block + jnp.arange(block)
+    j = jnp.where(blocks[:, :, None] < 0, jnp.iinfo(jnp.int32).max, j).reshape(plan.chunk, -1)
+    i, j = i[:, :, None], j[:, None]
+    admitted = (j <= i if self.causal else j < self.n_keys)[:, None, None]
+    keep = None
+    if self.rate:
+      keep = jnp.moveaxis(Dropout(self.rate, seeds).keep(i, j), 2, 0)
+
+    def fetch(x):
+      if G * plan.chunk == 1:
+        return jax.lax.dynamic_index_in_dim(x, blocks[0, 0])
+      return rearrange(x[jnp.maximum(blocks, 0)], 'C G B N j d -> C B N (G j) d')
+
+    return _Step(blocks, fetch(ks), fetch(vs), admitted, keep)
+
+  def _add(self, sums, blocks, x):
+    """Adds [C B N (G j) d] to the blocks of `sums` that it came from; -1 is none."""
+    if blocks.size == 1:
+      block = blocks[0, 0]
+      old = jax.lax.dynamic_index_in_dim(sums, block)
+      return jax.lax.dynamic_update_slice_in_dim(sums, old + x, block, axis=0)
+    x = rearrange(x, 'C B N (G j) d -> (C G) B N j d', G=self.schedule.group)
+    blocks = jnp.where(blocks < 0, len(sums), blocks).reshape(-1)
+    return sums.at[blocks].add(x, mode='drop')
+
+  def _drop(self, weights, keep):
+    return weights if keep is None else jnp.where(keep, weights / (1 - self.rate), 0.0)
+
+  def _counters(self):
+    """Number and steps of each chunk."""
+    steps = jnp.asarray(self.schedule.steps)
+    return jnp.arange(len(steps)), steps
+
+  def _blocks(self, x):
+    """[B L N d] -> [n B N block d], zeros at the end."""
+    block = self.schedule.block
+    x = jnp.pad(x, [(0, 0), (0, -x.shape[1] % block), (0, 0), (0, 0)])
+    return rearrange(x, 'B (n i) N d -> n B N i d', i=block)
+
+  def _unblock(self, x, length):
+    """The inverse of `_blocks`."""
+    return rearrange(x, 'n B N i d -> B (n i) N d')[:, :length]
+
+  def _chunks(self, x):
+    """[B L N d] -> [chunks C B N i d], zeros at the end."""
+    chunk = self.schedule.chunk
+    x = self._blocks(x)
+    x = jnp.pad(x, [(0, -len(x) % chunk)] + [(0, 0)] * 4)
+    return x.reshape(-1, chunk, *x.shape[1:])
+
+  def _unchunk(self, x, length):
+    """The inverse of `_chunks`."""
+    return self._unblock(x.reshape(-1, *x.shape[2:]), length)
+
+
+def _product(letters: str, a: jax.Array, b: jax.Array) -> jax.Array:
+  return jnp.einsum(letters, a, b, preferred_element_type=jnp.float32)

@@ -1,0 +1,244 @@
+"""Attention on GPUs where cuDNN cannot: a Pallas kernel for any mask, head size and dropout.
+
+A program of the grid owns one tile of queries (or, for the gradients of keys and values, of keys)
+and walks through the tiles that the mask admits for it, which a table lists.
+
+Axis letters: B batch; L queries; S keys; N heads; M = B*N; d head size; T positions of a tile;
+i, j numbers of a tile of queries and of keys.
+Source: Dao 2023 (arXiv 2307.08691), sections 3.1 and 3.2.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from einops import rearrange
+from jax.ad_checkpoint import checkpoint_name
+from jax.experimental import pallas as pl
+from jax.experimental.pallas import triton as plgpu
+
+from videogpt_jax.models.attention.blockwise import RESIDUALS
+from videogpt_jax.models.attention.dropout import Dropout, keep
+from videogpt_jax.models.attention.masks import CausalMask
+
+_NONE = -1e30
+"""Score of a pair that the mask excludes: finite, so that differences of such are not NaN."""
+
+_SMALLEST = 16
+"""Side of the smallest product that the hardware has."""
+
+
+def triton_attention(
+  q: jax.Array,
+  k: jax.Array,
+  v: jax.Array,
+  mask: CausalMask | None = None,
+  dropout: Dropout | None = None,
+  interpret: bool = False,
+) -> jax.Array:
+  """See `attention`.
+
+  Args:
+    interpret: run without a GPU, slowly: for tests.
+  """
+  B, L, N, _ = q.shape
+  S, d_v = v.shape[1], v.shape[-1]
+  T = _tile(mask, max(q.shape[-1], d_v))
+  tiles = _admitted(mask, -(-L // T), -(-S // T), T)
+  rate = None if dropout is None else dropout.rate
+  kernel = _Kernel(_table(tiles), _table(tiles.T), T, mask is not None, S, rate, interpret)
+  seeds = jnp.zeros((B, N), jnp.uint32) if dropout is None else dropout.seeds
+
+  @jax.custom_vjp
+  def attend(q, k, v, seeds):
+    return kernel.forward(q, k, v, seeds)[0]
+
+  def forward(q, k, v, seeds):
+    out, lse = checkpoint_name(kernel.forward(q, k, v, seeds), RESIDUALS)
+    return out, (q, k, v, seeds, out, lse)
+
+  def backward(residuals, d_out):
+    return *kernel.backward(*residuals, d_out), None
+
+  attend.defvjp(forward, backward)
+  q = q * q.shape[-1] ** -0.5
+  q, k, v = (_tiled(x, T) for x in (q, k, v))
+  out = attend(q, k, v, seeds.reshape(-1, 1))
+  return rearrange(out, '(B N) L d -> B L N d', B=B)[:, :L, :, :d_v]
+
+
+def why_not(mask: CausalMask | None) -> str | None:
+  """Returns what keeps this kernel from a mask, or None."""
+  if mask is None or mask.layout is None or (_power_of_two(mask.block) and mask.block >= _SMALLEST):
+    return None
+  return f'attn_block {mask.block}; use a power of two, {_SMALLEST} or more'
+
+
+def _power_of_two(n: int) -> bool:
+  return n & (n - 1) == 0
+
+
+def _tile(mask: CausalMask | None, head_size: int) -> int:
+  """Two tiles of inputs and a sum must fit into a processor's own memory."""
+  largest = 64 if head_size <= 128 else 32
+  return largest if mask is None or mask.layout is None else min(mask.block, largest)
+
+
+def _admitted(mask: CausalMask | None, n_queries: int, n_keys: int, T: int) -> np.ndarray:
+  """Returns bool [n_queries n_keys], which tiles of keys a tile of queries must see."""
+  if mask is None:
+    return np.ones((n_queries, n_keys), bool)
+  tiles = np.ones((n_queries, n_keys), bool)
+  if mask.layout is not None:
+    tiles = np.kron(mask.layout, np.ones((mask.block // T,) * 2, bool))
+  return np.tril(tiles)
+
+
+def _table(tiles: np.ndarray) -> np.ndarray:
+  """Returns int32 [n 1+most]: for each row how many tiles it sees, and which."""
+  counts = tiles.sum(axis=1)
+  # Those that are seen come first, in order.
+  order = np.argsort(~tiles, axis=1, kind='stable')[:, : max(counts.max(), 1)]
+  return np.concatenate([counts[:, None], order], axis=1).astype(np.int32)
+
+
+def _tiled(x: jax.Array, T: int) -> jax.Array:
+  """[B L N d] -> [M L' d'], zeros at the ends: whole tiles, and a power of two of channels."""
+  d = max(pl.next_power_of_2(x.shape[-1]), _SMALLEST)
+  x = jnp.pad(x, [(0, 0), (0, -x.shape[1] % T), (0, 0), (0, d - x.shape[-1])])
+  return rearrange(x, 'B L N d -> (B N) L d')
+
+
+class _Kernel(NamedTuple):
+  rows: np.ndarray
+  columns: np.ndarray
+  T: int
+  causal: bool
+  n_keys: int
+  rate: float | None
+  interpret: bool
+
+  def forward(self, q, k, v, seeds):
+    """Returns the output [M L d] and the log-sum-exp of each query's scores [M L]."""
+    out = jax.ShapeDtypeStruct((*q.shape[:2], v.shape[2]), v.dtype)
+    lse = jax.ShapeDtypeStruct(q.shape[:2], jnp.float32)
+    ins = self._by_row((q,)) + _whole((k, v))
+    return self._call(_forward, self.rows, ins, (q, k, v), seeds, (out, lse))
+
+  def backward(self, q, k, v, seeds, out, lse, d_out):
+    """Returns the gradients of q, k and v."""
+    along = jnp.sum(d_out.astype(jnp.float32) * out, axis=-1)
+    arrays = (q, d_out, lse, along, k, v)
+    of_queries, of_keys = arrays[:4], arrays[4:]
+    shapes = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in (q, k, v)]
+    ins = self._by_row(of_queries) + _whole(of_keys)
+    (d_q,) = self._call(_backward_queries, self.rows, ins, arrays, seeds, shapes[:1])
+    ins = _whole(of_queries) + self._by_row(of_keys)
+    d_k, d_v = self._call(_backward_keys, self.columns, ins, arrays, seeds, shapes[1:])
+    return d_q, d_k, d_v
+
+  def scores(self, q, k, seed, i, j):
+    """Returns the scores of a tile [T T], and what dropout scales its weights by."""
+    i = i * self.T + jnp.arange(self.T)[:, None]
+    j = j * self.T + jnp.arange(self.T)[None]
+    admitted = j <= i if self.causal else j < self.n_keys
+    scale = None
+    if self.rate:
+      scale = jnp.where(keep(self.rate, seed, i, j), 1 / (1 - self.rate), 0.0)
+    return jnp.where(admitted, _dot(q, k.T), _NONE), scale
+
+  def _by_row(self, arrays):
+    """A program's own tile of each."""
+    return [
+      pl.BlockSpec((None, self.T, *x.shape[2:]), lambda r, m, n=x.ndim: (m, r, 0)[:n])
+      for x in arrays
+    ]
+
+  def _call(self, body, table, in_specs, arrays, seeds, outputs):
+    own = pl.BlockSpec((None, table.shape[1]), lambda r, m: (r, 0))
+    seed = pl.BlockSpec((None, 1), lambda r, m: (m, 0))
+    call = pl.pallas_call(
+      functools.partial(body, self),
+      grid=(len(table), len(seeds)),
+      in_specs=[own, seed, *in_specs],
+      out_specs=self._by_row(outputs),
+      out_shape=list(outputs),
+      compiler_params=plgpu.CompilerParams(num_warps=4, num_stages=1),
+      interpret=self.interpret,
+    )
+    return call(jnp.asarray(table), seeds, *arrays)
+
+
+def _whole(arrays):
+  """All tiles of a clip and head, of which the program fetches those that it needs."""
+  return [pl.BlockSpec((None, *x.shape[1:]), lambda r, m, n=x.ndim: (m, 0, 0)[:n]) for x in arrays]
+
+
+def _dot(a, b):
+  """Sums in float32; float32 operands are not rounded to tensorfloat32."""
+  return jnp.dot(a, b, preferred_element_type=jnp.float32, precision='highest')
+
+
+def _forward(kernel, table, seed, q, k, v, out, lse):
+  i, T, own = pl.program_id(0), kernel.T, q[...]
+
+  def step(n, carry):
+    acc, top, total = carry
+    j = table[n + 1]
+    tile = pl.ds(j * T, T)
+    scores, scale = kernel.scores(own, k[tile, :], seed[0], i, j)
+    new_top = jnp.maximum(top, scores.max(axis=1))
+    weights = jnp.exp(scores - new_top[:, None])
+    shrink = jnp.exp(top - new_top)
+    total = total * shrink + weights.sum(axis=1)
+    kept = weights if scale is None else weights * scale
+    acc = acc * shrink[:, None] + _dot(kept.astype(v.dtype), v[tile, :])
+    return acc, new_top, total
+
+  start = jnp.zeros(out.shape), jnp.full(T, _NONE), jnp.zeros(T)
+  acc, top, total = jax.lax.fori_loop(0, table[0], step, start)
+  out[...] = (acc / total[:, None]).astype(out.dtype)
+  lse[...] = top + jnp.log(total)
+
+
+def _weights_and_gradient(kernel, seed, i, j, queries, keys):
+  """Returns the dropped-out weights of a tile and the gradient of its scores, both [T T]."""
+  q, d_out, lse, along = queries
+  k, v = keys
+  scores, scale = kernel.scores(q, k, seed, i, j)
+  weights, d_weights = jnp.exp(scores - lse[:, None]), _dot(d_out, v.T)
+  kept = weights if scale is None else weights * scale
+  d_weights = d_weights if scale is None else d_weights * scale
+  return kept, weights * (d_weights - along[:, None])
+
+
+def _backward_queries(kernel, table, seed, q, d_out, lse, along, k, v, d_q):
+  i, T = pl.program_id(0), kernel.T
+  queries = q[...], d_out[...], lse[...], along[...]
+
+  def step(n, d_q):
+    j = table[n + 1]
+    keys = k[pl.ds(j * T, T), :], v[pl.ds(j * T, T), :]
+    _, d_scores = _weights_and_gradient(kernel, seed[0], i, j, queries, keys)
+    return d_q + _dot(d_scores.astype(k.dtype), keys[0])
+
+  d_q[...] = jax.lax.fori_loop(0, table[0], step, jnp.zeros(q.shape)).astype(d_q.dtype)
+
+
+def _backward_keys(kernel, table, seed, q, d_out, lse, along, k, v, d_k, d_v):
+  j, T = pl.program_id(0), kernel.T
+  keys = k[...], v[...]
+
+  def step(n, sums):
+    i = table[n + 1]
+    tile = pl.ds(i * T, T)
+    queries = q[tile, :], d_out[tile, :], lse[tile], along[tile]
+    kept, d_scores = _weights_and_gradient(kernel, seed[0], i, j, queries, keys)
+    d_k = sums[0] + _dot(d_scores.astype(q.dtype).T, queries[0])
+    return d_k, sums[1] + _dot(kept.astype(q.dtype).T, queries[1])
+
+  start = jnp.zeros(k.shape), jnp.zeros(v.shape)
+  sums = jax.lax.fori_loop(0, table[0], step, start)
+  d_k[...], d_v[...] = (x.astype(ref.dtype) for x, ref in zip(sums, (d_k, d_v), strict=True))
