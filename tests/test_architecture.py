@@ -71,7 +71,7 @@ def test_every_module_has_its_layer():
 
 
 def test_models_see_jax_flax_and_einops_alone():
-  for file in (PACKAGE / 'models').glob('*.py'):
+  for file in (PACKAGE / 'models').rglob('*.py'):
     heads = {name.split('.')[0] for name in imports(file)} - set(sys.stdlib_module_names)
     assert heads <= MODELS_SEE, file
 
