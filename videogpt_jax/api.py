@@ -8,11 +8,11 @@ K n_codes; E embedding_dim.
 
 import hashlib
 import os
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from etils.epath import Path
 from flax import nnx
 
 from videogpt_jax.models.prior import CodeSpec, Prior

@@ -9,11 +9,11 @@ docs/evaluation.md explains the scores, the protocols and the weights they need.
 
 import dataclasses
 import math
-import pathlib
 from collections.abc import Sequence
 from typing import Any
 
 from absl import flags
+from etils import epath
 
 from videogpt_jax import api, cli
 from videogpt_jax import input as data
@@ -70,7 +70,7 @@ def main(argv: Sequence[str]):
     _FVD_WEIGHTS.value, _IS_WEIGHTS.value, _LPIPS_WEIGHTS.value, _TRUST.value
   )
   protocol, seed, batch_size = _protocol(), _SEED.value, _BATCH_SIZE.value
-  folder, drawn_with = pathlib.Path(_WORKDIR.value or '.'), {}
+  folder, drawn_with = epath.Path(_WORKDIR.value or '.'), {}
   if _WORKDIR.value:
     if _SAMPLES.value or _REFERENCE.value:
       raise ValueError('--workdir brings its own clips; give it, or --samples and --reference')
@@ -79,7 +79,7 @@ def main(argv: Sequence[str]):
     sets = _clip_sets()
   result = evaluate.evaluate(sets, protocol, networks, seed=seed, batch_size=batch_size)
   result |= drawn_with
-  report.write(result, pathlib.Path(_OUT.value or folder / 'evaluation.json'))
+  report.write(result, epath.Path(_OUT.value or folder / 'evaluation.json'))
   if _WORKDIR.value:
     finite = {name: x for name, x in result['scores'].items() if math.isfinite(x)}
     record_metrics(folder, finite)
@@ -87,7 +87,7 @@ def main(argv: Sequence[str]):
 
 
 def _model_sets(
-  folder: pathlib.Path, protocol: protocols.Protocol
+  folder: epath.Path, protocol: protocols.Protocol
 ) -> tuple[evaluate.ClipSets, dict[str, Any]]:
   """The clips to score a run by, and what the model and its sampler were."""
   from videogpt_jax import workdir  # imports Orbax, which clips alone do not need

@@ -9,9 +9,9 @@ each of them; `videogpt_jax.training.distributed` says how they find each other.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from absl import flags
+from etils.epath import Path
 from ml_collections import config_flags
 
 from videogpt_jax import cli

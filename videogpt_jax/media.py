@@ -4,13 +4,13 @@ Axis letters: n videos; T H W frames, height, width.
 """
 
 import fractions
+import io
 import math
 from collections.abc import Sequence
-from pathlib import Path
-from typing import BinaryIO
 
 import av
 import numpy as np
+from etils.epath import Path
 from PIL import Image, ImageDraw, ImageFont
 
 GAP = 2
@@ -58,18 +58,25 @@ def _text(text: str, width: int, height: int) -> np.ndarray:
   return np.asarray(image)
 
 
-def write_gif(path: Path | BinaryIO, video: np.ndarray, fps: int):
-  """Writes uint8 [T H W 3] as a GIF that repeats for ever, to a file or an open one."""
-  frames = [Image.fromarray(frame) for frame in video]
+def gif(video: np.ndarray, fps: int) -> bytes:
+  """Returns the bytes of a GIF, that repeats for ever, of uint8 [T H W 3]."""
+  frames, file = [Image.fromarray(frame) for frame in video], io.BytesIO()
   frames[0].save(
-    path, 'GIF', save_all=True, append_images=frames[1:], duration=round(1000 / fps), loop=0
+    file, 'GIF', save_all=True, append_images=frames[1:], duration=round(1000 / fps), loop=0
   )
+  return file.getvalue()
+
+
+def write_gif(path: Path, video: np.ndarray, fps: int):
+  """Writes uint8 [T H W 3] as a GIF."""
+  path.write_bytes(gif(video, fps))
 
 
 def write_mp4(path: Path, video: np.ndarray, fps: int):
   """Writes uint8 [T H W 3] as H.264; odd sizes get a line of padding, which the codec needs."""
   video = np.pad(video, [(0, 0), (0, video.shape[1] % 2), (0, video.shape[2] % 2), (0, 0)])
-  with av.open(str(path), 'w') as container:
+  file = io.BytesIO()  # the codec seeks, which no bucket can
+  with av.open(file, 'w', format='mp4') as container:
     stream = container.add_stream('libx264', rate=fractions.Fraction(fps), options={'crf': '17'})
     stream.height, stream.width, stream.pix_fmt = video.shape[1], video.shape[2], 'yuv420p'
     for frame in video:
@@ -77,3 +84,4 @@ def write_mp4(path: Path, video: np.ndarray, fps: int):
         container.mux(packet)
     for packet in stream.encode():
       container.mux(packet)
+  path.write_bytes(file.getvalue())

@@ -5,10 +5,10 @@ python -m videogpt_jax.sample --workdir=DIR --num=8 --seed=0 --out=DIR2 [--tempe
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from absl import flags
+from etils.epath import Path
 
 from videogpt_jax import cli
 

@@ -4,9 +4,9 @@ import dataclasses
 import json
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
+from etils.epath import Path
 from flax import nnx
 
 from videogpt_jax.api import Tokenizer, VideoGPT
@@ -43,8 +43,11 @@ def claim(path: Path, experiment: Experiment):
   try:
     path.mkdir(parents=True, exist_ok=True)
   except OSError as error:
-    raise ValueError(f'cannot make workdir {path} ({error.strerror}); choose another') from None
-  if not os.access(path, os.W_OK | os.X_OK):
+    raise ValueError(
+      f'cannot make workdir {path} ({error.strerror or error}); choose another'
+    ) from None
+  in_bucket = '://' in str(path)  # whose rights show when something is written
+  if not in_bucket and not os.access(path, os.W_OK | os.X_OK):
     raise ValueError(f'cannot write to workdir {path}; choose another')
   if not (path / 'config.json').exists():
     if any(path.iterdir()):

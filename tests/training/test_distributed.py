@@ -17,13 +17,13 @@ from tests.training.tiny import ListLog, Stop, StoppedError
 from videogpt_jax.training import distributed
 
 
-def start_two(command, **kwargs):
-  """Starts two processes that find each other over loopback, with four devices each."""
+def start_two(command, devices=4):
+  """Starts two processes that find each other over loopback, with so many devices each."""
   with socket.socket() as s:
     s.bind(('127.0.0.1', 0))
     address = f'127.0.0.1:{s.getsockname()[1]}'
   shared = {
-    'XLA_FLAGS': f'{QUICK} --xla_force_host_platform_device_count=4',
+    'XLA_FLAGS': f'{QUICK} --xla_force_host_platform_device_count={devices}',
     'JAX_PLATFORMS': 'cpu',
     'JAX_COORDINATOR_ADDRESS': address,
     'JAX_NUM_PROCESSES': '2',
@@ -35,7 +35,6 @@ def start_two(command, **kwargs):
       stdout=subprocess.PIPE,
       stderr=subprocess.PIPE,
       text=True,
-      **kwargs,
     )
     for i in range(2)
   ]

@@ -13,7 +13,7 @@ from jax.sharding import PartitionSpec as P
 
 from tests.training.tiny import PRIOR_CONFIG, batch, make_stage, parameters
 from videogpt_jax.models.transformer import PriorConfig
-from videogpt_jax.training.sharding import BATCH, MeshConfig, make_mesh, on_mesh, shardings
+from videogpt_jax.training.sharding import BATCH, MeshConfig, make_mesh, on_mesh, place, shardings
 from videogpt_jax.training.step import make_gradients
 
 PRIOR = PriorConfig(hidden_dim=32, n_heads=8, n_layers=2, n_classes=3)
@@ -32,23 +32,16 @@ def gradients(name, sizes, grad_accum_steps=1, prior=PRIOR):
     on_mesh(make_gradients(stage, grad_accum_steps), mesh),
     out_shardings=(places, replicated, replicated),
   )
-  whole = lambda tree: jax.tree.map(lambda _: replicated, tree)
-  clips = jax.tree.map(lambda _: NamedSharding(mesh, BATCH), batch(0))
   found = step(
-    jax.tree.map(put, params, places),
-    jax.tree.map(put, variables, whole(variables)),
-    jax.tree.map(put, stage.frozen, whole(stage.frozen)),
-    jax.tree.map(put, batch(0), clips),
+    place(params, places),
+    place(variables, replicated),
+    place(stage.frozen, replicated),
+    place(batch(0), NamedSharding(mesh, BATCH)),
     jax.random.key(5),
   )
   found = multihost_utils.process_allgather(found, tiled=True)
   flat = jax.tree_util.tree_flatten_with_path(found)[0]
   return {jax.tree_util.keystr(path, simple=True, separator='/'): x for path, x in flat}
-
-
-def put(x, sharding):
-  """Places what every process holds whole."""
-  return jax.make_array_from_callback(x.shape, sharding, lambda i: np.asarray(x)[i])
 
 
 one_device = functools.cache(lambda name: gradients(name, (1, 1, 1)))

@@ -1,10 +1,10 @@
 """The fourth stage: scores of the trained models on every held-out clip, and reconstructions."""
 
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 
 import jax
 import numpy as np
+from etils.epath import Path
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
@@ -15,7 +15,7 @@ from videogpt_jax.stages.train_prior import Tokenizer, prior_stage
 from videogpt_jax.stages.train_vqvae import vqvae_stage
 from videogpt_jax.training import fit
 from videogpt_jax.training.logging import to_uint8
-from videogpt_jax.training.sharding import on_mesh
+from videogpt_jax.training.sharding import on_mesh, place, shardings
 from videogpt_jax.training.step import make_evaluate_step, make_show_step
 
 Batches = Callable[[], Iterable[Mapping[str, np.ndarray]]]
@@ -32,9 +32,9 @@ def score(model: VideoGPT, test_batches: Batches, mesh: Mesh) -> dict[str, float
   scores = {}
   for stage, graph_and_state in _stages(model):
     _, params, variables = nnx.split(nnx.merge(*graph_and_state), nnx.Param, ...)
-    replicated = NamedSharding(mesh, P())
-    arrays, frozen = jax.device_put(((params, variables), stage.frozen), replicated)
-    step = jax.jit(on_mesh(make_evaluate_step(stage), mesh), out_shardings=replicated)
+    whole, arrays = NamedSharding(mesh, P()), (params, variables)
+    arrays, frozen = place(arrays, shardings(arrays, mesh)), place(stage.frozen, whole)
+    step = jax.jit(on_mesh(make_evaluate_step(stage), mesh), out_shardings=whole)
     scores |= fit.evaluate(stage, step, arrays, frozen, test_batches(), mesh)[0]
   return scores
 

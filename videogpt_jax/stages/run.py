@@ -4,9 +4,9 @@ import dataclasses
 import math
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import jax
+from etils.epath import Path
 from flax import nnx
 
 from videogpt_jax import api, workdir

@@ -3,10 +3,10 @@
 import dataclasses
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import jax
 import numpy as np
+from etils.epath import Path
 
 from videogpt_jax import media
 from videogpt_jax.api import VideoGPT

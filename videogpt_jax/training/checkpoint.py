@@ -1,9 +1,10 @@
 """Checkpoints of a stage, by Orbax: sharded, asynchronous, restored onto any mesh."""
 
-from pathlib import Path
+import os
 
 import jax
 import orbax.checkpoint as ocp
+from etils.epath import Path
 from flax import nnx
 
 from videogpt_jax.training.step import TrainState
@@ -113,4 +114,4 @@ def _on_host(pure):
 
 def _absolute(directory: Path | str) -> str:
   """Orbax wants absolute paths; a bucket's address is one already."""
-  return str(directory) if '://' in str(directory) else str(Path(directory).absolute())
+  return str(directory) if '://' in str(directory) else os.path.abspath(directory)

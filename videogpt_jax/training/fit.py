@@ -13,7 +13,7 @@ from jax.sharding import PartitionSpec as P
 from videogpt_jax.training.checkpoint import Checkpoints
 from videogpt_jax.training.distributed import PreemptedError, PreemptionNotice
 from videogpt_jax.training.optimizer import OptimizerConfig
-from videogpt_jax.training.sharding import BATCH, on_mesh, shard_batch, shardings
+from videogpt_jax.training.sharding import BATCH, on_mesh, place, shard_batch, shardings
 from videogpt_jax.training.step import (
   Stage,
   TrainState,
@@ -97,7 +97,7 @@ def fit(
   key = jax.random.key(seed)
   state, step_fn = prepare(stage, config, mesh, checkpoints, key)
   replicated = NamedSharding(mesh, P())
-  frozen = jax.device_put(stage.frozen, replicated)
+  frozen = place(stage.frozen, replicated)
   # What is looked at on the host has to be whole on every host.
   evaluate_step = jax.jit(on_mesh(make_evaluate_step(stage), mesh), out_shardings=replicated)
   show = jax.jit(on_mesh(make_show_step(stage), mesh), out_shardings=replicated)

@@ -1,13 +1,12 @@
 """What a run says while it trains: a progress line, TensorBoard events, metrics.json."""
 
 import json
-import os
 import sys
 import time
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
+from etils.epath import Path
 
 
 class RunLog:
@@ -86,7 +85,7 @@ def write_json(file: Path, content):
   """Replaces the file in one step, so that nobody ever reads half of it."""
   temporary = file.with_name(file.name + '.tmp')
   temporary.write_text(json.dumps(content, indent=2, sort_keys=True) + '\n')
-  os.replace(temporary, file)
+  temporary.replace(file)
 
 
 def duration(seconds: float) -> str:

@@ -160,6 +160,19 @@ def shardings(tree: Any, mesh: Mesh) -> Any:
   return jax.tree_util.tree_map_with_path(place, tree)
 
 
+def place(tree: Any, places: Any) -> Any:
+  """Puts arrays, which every process holds whole, where `places` says: a sharding for each of them,
+  or one for all."""
+
+  def put(x, sharding):
+    # Through the host's memory, as a device of one host cannot write to those of another.
+    return jax.make_array_from_callback(x.shape, sharding, lambda index: np.asarray(x)[index])
+
+  if isinstance(places, NamedSharding):
+    places = jax.tree.map(lambda _: places, tree)
+  return jax.tree.map(put, tree, places)
+
+
 def host_share(mesh: Mesh) -> tuple[int, int]:
   """Returns which share of each global batch this process feeds, and of how many.
 

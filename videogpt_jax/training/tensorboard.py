@@ -1,11 +1,10 @@
 """TensorBoard events through clu, videos included. Imports TensorFlow."""
 
-import io
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 from clu import metric_writers
+from etils.epath import Path
 from tensorboard.plugins.image import metadata
 
 from videogpt_jax import media
@@ -21,10 +20,9 @@ class SummaryWriter(metric_writers.SummaryWriter):
     values, plugin = {}, {}
     for name, batch in videos.items():
       sheet = media.grid(media.enlarge(batch), columns=len(batch))
-      gif = io.BytesIO()
-      media.write_gif(gif, sheet, FPS)
+      gif = media.gif(sheet, FPS)
       height, width = sheet.shape[1:3]
-      values[name] = np.array([str(width), str(height), gif.getvalue()], dtype=object)
+      values[name] = np.array([str(width), str(height), gif], dtype=object)
       plugin[name] = metadata.create_summary_metadata(name, '', converted_to_tensor=True)
     self.write_summaries(step, values, plugin)
 
