@@ -7,10 +7,10 @@ from videogpt_jax import cli
 
 def main(argv):
   del argv
-  from benchmarks import attention, input  # after cli has quietened TensorFlow
+  from benchmarks import attention, input, sampling  # after cli has quietened TensorFlow
 
   print(f'{"measurement":60s} {"value":>10s}  unit')
-  for name, value, unit in itertools.chain(input.rows(), attention.rows()):
+  for name, value, unit in itertools.chain(input.rows(), attention.rows(), sampling.rows()):
     print(f'{name:60s} {value:10.2f}  {unit}', flush=True)
 
 

@@ -12,7 +12,7 @@ PACKAGE = Path('videogpt_jax')
 LAYERS = [
   {'models'},
   {'input', 'training', 'sampling', 'evaluation', 'interop', 'media'},
-  {'config', 'api', 'workdir', 'exchange'},
+  {'config', 'api', 'generation', 'tokenizer', 'workdir', 'exchange'},
   {'stages'},
   {'main', 'sample', 'evaluate', 'encode', 'inspect_data', 'import_torch', 'export_torch', 'cli'},
 ]

@@ -76,16 +76,23 @@ def test_other_samples_settings_draw_anew_and_train_nothing(finished):
   assert json.loads((workdir / 'samples.json').read_text())['settings']['top_k'] == 3
 
 
-def test_sample_writes_videos_of_the_class_asked_for(finished, tmp_path):
-  out = tmp_path / 'out'
-  done = call(
-    'sample', f'--workdir={finished[0]}', '--num=2', f'--out={out}', '--class_label=7', '--seed=3'
-  )
+def test_sample_writes_videos_of_the_class_asked_for_and_goes_on_from_one(finished, tmp_path):
+  out, more = tmp_path / 'out', tmp_path / 'more'
+  wanted = (f'--workdir={finished[0]}', '--num=2', '--class_label=7', '--seed=3')
+  done = call('sample', *wanted, f'--out={out}', '--num_frames=6', '--best_of=2')
   assert done.returncode == 0, done.stderr
   told = json.loads((out / 'samples.json').read_text())
   assert [video['label'] for video in told['videos']] == ['7', '7']
   assert all(video['log_likelihood_nats'] < 0 for video in told['videos'])
-  assert (out / 'samples' / '0001.mp4').exists()
+  assert told['settings']['best_of'] == 2 and told['settings']['class_label'] == '7'
+  assert 'compiling the sampler of later clips' in done.stderr
+  with av.open(str(out / 'samples' / '0001.mp4')) as container:
+    assert len(list(container.decode(video=0))) == 6
+
+  clip = out / 'samples' / '0001.mp4'
+  done = call('sample', *wanted, f'--out={more}', f'--continue={clip}')
+  assert done.returncode == 0, done.stderr
+  assert json.loads((more / 'samples.json').read_text())['settings']['continue'] == str(clip)
 
 
 def test_a_prior_trains_on_codes_of_its_own_tokenizer_only(finished, tmp_path):

@@ -20,6 +20,8 @@ from videogpt_jax.models.prior import CodeSpec
 from videogpt_jax.models.rotary import rotary_angles
 from videogpt_jax.models.transformer import PriorConfig
 from videogpt_jax.models.vqvae import VQVAEConfig
+from videogpt_jax.sampling import windows
+from videogpt_jax.sampling.checks import check_guidance
 from videogpt_jax.sampling.config import SampleConfig
 from videogpt_jax.sampling.controls import make_controls
 from videogpt_jax.training.fit import TrainingConfig
@@ -65,7 +67,20 @@ class Experiment:
         f'prior.n_cond_frames ({self.prior.n_cond_frames}) must not exceed '
         f'dataset.sequence_length ({spec.sequence_length})'
       )
-    make_controls(spec.n_codes, self.sample.temperature, self.sample.top_k, self.sample.top_p)
+    self._check_sampling(spec)
+
+  def _check_sampling(self, spec: CodeSpec):
+    sample = self.sample
+    make_controls(spec.n_codes, sample.temperature, sample.top_k, sample.top_p, sample.guidance)
+    check_guidance(sample.guidance, self.prior)
+    if sample.num_frames:
+      windows.plan(spec, self.prior.n_cond_frames, sample.num_frames)
+      if self.prior.action_dim and sample.num_frames > spec.sequence_length:
+        raise ValueError(
+          f'sample.num_frames ({sample.num_frames}) must not exceed dataset.sequence_length '
+          f'({spec.sequence_length}), since the actions of test clips end there; longer videos: '
+          'python -m videogpt_jax.sample --actions=FILE'
+        )
 
   @property
   def codes(self) -> CodeSpec:

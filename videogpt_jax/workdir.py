@@ -126,6 +126,18 @@ def is_trained(path: Path, stage: str) -> bool:
     return checkpoints.latest_step() == steps
 
 
+def unfinished(path: Path) -> list[str]:
+  """Says of which of its models a workdir's training has not ended; a file has nothing to say."""
+  found = []
+  for stage in TRAINED if path.is_dir() else ():
+    if not is_trained(path, stage):
+      steps = getattr(read_experiment(path), f'{stage}_training').steps
+      with Checkpoints(checkpoints_of(path, stage)) as checkpoints:
+        step = checkpoints.latest_step()
+      found.append(f'the {stage} of {path} has been trained for {step} of {steps} steps only')
+  return found
+
+
 def settings_of(experiment: Experiment, stage: str) -> dict[str, Any]:
   """What the outputs of an untrained stage (sample, evaluate) depend on."""
   everything = dataclasses.asdict(experiment)

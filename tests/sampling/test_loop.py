@@ -20,24 +20,29 @@ def decode(prior, condition, n=2, seed=0, **kwargs):
   )
 
 
-CUTS = [(64, 8), (4, 8), (4, 1), (2, 3)]
-# Cross-attention does not see how the codes are cut.
-CASES = [(kind, *cut) for kind in KINDS for cut in (CUTS[1:2] if kind == 'frames' else CUTS)]
+CUTS = [(64, 8), (4, 2), (2, 3)]
+CASES = [(kind, 4, 2, 10) for kind in KINDS]  # a chunk's end, and then a place within one
+CASES += [(kind, *cut, 0) for kind in ('full', 'sparse') for cut in CUTS]
+CASES += [('full', 4, 2, 24)]
+CODES = jax.random.randint(jax.random.key(6), (2, 2, 3, 4), 0, 7)
 
 
-@pytest.mark.parametrize(('kind', 'chunk', 'n_segments'), CASES)
-def test_logits_equal_the_parallel_forward_at_every_position(kind, chunk, n_segments, monkeypatch):
+@pytest.mark.parametrize(('kind', 'chunk', 'n_segments', 'n_given'), CASES)
+def test_logits_equal_the_parallel_forward_at_every_position(
+  kind, chunk, n_segments, n_given, monkeypatch
+):
   monkeypatch.setattr(loop, 'CHUNK', chunk)
   monkeypatch.setattr(loop, 'SEGMENTS', n_segments)
   prior, conditions = make(kind)
   condition = jax.jit(lambda c: prior.condition(**c))(conditions)
-  codes = jax.random.randint(jax.random.key(6), (2, 2, 3, 4), 0, 7)
-  expected = jax.jit(prior)(CODEBOOK[0][codes], condition)
-  out = decode(prior, condition, given=codes, n_given=24, with_logits=True)
-  np.testing.assert_array_equal(out.codes, codes)
+  given = CODES.reshape(2, -1)[:, :n_given]
+  out = decode(prior, condition, given=given, with_logits=True)
+  np.testing.assert_array_equal(out.codes.reshape(2, -1)[:, :n_given], given)
+  expected = jax.jit(prior)(CODEBOOK[0][out.codes], condition)
   np.testing.assert_allclose(out.logits, expected, atol=1e-4 * np.abs(expected).max())
-  log_p = jnp.take_along_axis(jax.nn.log_softmax(expected), codes[..., None], -1)
-  np.testing.assert_allclose(out.log_likelihood, log_p.sum((1, 2, 3, 4)), rtol=1e-4)
+  log_p = jnp.take_along_axis(jax.nn.log_softmax(expected), out.codes[..., None], -1)
+  drawn = log_p.reshape(2, -1)[:, n_given:].sum(1)
+  np.testing.assert_allclose(out.log_likelihood, drawn, rtol=1e-4, atol=1e-4)
 
 
 def test_several_codebooks_decode_as_the_forward():
@@ -52,8 +57,7 @@ def test_several_codebooks_decode_as_the_forward():
     prior.condition(),
     jax.random.split(jax.random.key(0), 2),
     Controls(),
-    given=codes,
-    n_given=24,
+    given=codes.reshape(2, -1),
     with_logits=True,
   )
   np.testing.assert_allclose(out.logits, expected, atol=1e-4 * np.abs(expected).max())
@@ -70,18 +74,38 @@ def test_a_video_depends_on_its_own_key_and_not_on_the_batch():
 
 def test_given_codes_stay_and_what_follows_is_drawn_as_if_they_had_been():
   prior, _ = make('full')
-  free = decode(prior, prior.condition())
-  again = decode(prior, prior.condition(), given=free.codes, n_given=10)
-  np.testing.assert_array_equal(free.codes, again.codes)
-  other = (free.codes + 1) % 7
-  changed = decode(prior, prior.condition(), given=other, n_given=10).codes.reshape(2, 24)
-  np.testing.assert_array_equal(changed[:, :10], other.reshape(2, 24)[:, :10])
-  assert (changed[:, 10:] != free.codes.reshape(2, 24)[:, 10:]).any()
+  free = decode(prior, prior.condition()).codes.reshape(2, 24)
+  again = decode(prior, prior.condition(), given=free[:, :10]).codes.reshape(2, 24)
+  np.testing.assert_array_equal(free, again)
+  other = (free + 1) % 7
+  changed = decode(prior, prior.condition(), given=other[:, :10]).codes.reshape(2, 24)
+  np.testing.assert_array_equal(changed[:, :10], other[:, :10])
+  assert (changed[:, 10:] != free[:, 10:]).any()
+
+
+def test_guidance_is_a_step_from_the_unconditional_logits_through_the_conditional_ones():
+  prior, conditions = make('frames')
+  condition = prior.condition(**conditions)
+  null = jax.tree.map(jnp.zeros_like, condition)
+  greedy = Controls(temperature=None, guidance=2.5)
+  keys = jax.random.split(jax.random.key(0), 2)
+  out = jax.jit(lambda: loop.decode(prior, CODEBOOK, condition, keys, greedy, with_logits=True))()
+  with_it, without = (jax.jit(prior)(CODEBOOK[0][out.codes], c) for c in (condition, null))
+  np.testing.assert_allclose(out.logits, with_it, atol=1e-4 * np.abs(with_it).max())
+  guided = without + 2.5 * (with_it - without)
+  np.testing.assert_array_equal(out.codes, guided.argmax(-1))
+  assert (np.abs(with_it - without) > 0.1).any()
 
 
 def test_segments_cover_every_position_once():
-  for length, chunk in [(24, 4), (256, 64), (4096, 64), (7, 7)]:
-    runs = loop.segments(length, chunk)
-    assert [first for first, _ in runs] == [0, *(last for _, last in runs[:-1])]
-    assert runs[-1][1] == length
+  for first, last, chunk, length in [
+    (0, 24, 4, 24),
+    (0, 256, 64, 256),
+    (1024, 4096, 64, 4096),
+    (0, 7, 7, 7),
+    (8, 8, 4, 24),
+  ]:
+    runs = loop.segments(first, last, chunk, length)
+    covered = [i for start, end in runs for i in range(start, end)]
+    assert covered == list(range(first, last))
     assert len(runs) <= loop.SEGMENTS

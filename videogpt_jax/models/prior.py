@@ -50,6 +50,15 @@ class Condition(NamedTuple):
   norm: jax.Array | None = None
   memory: jax.Array | None = None
 
+  def drop(self, rate: float, key: jax.Array) -> 'Condition':
+    """Returns zeros, with probability `rate`, for all that is told of a clip."""
+
+    def drop_rows(part):
+      keep = jax.random.bernoulli(key, 1 - rate, (len(part), 1, 1))  # the same for every part
+      return jnp.where(keep, part, jnp.zeros((), part.dtype))
+
+    return jax.tree.map(drop_rows, self)
+
 
 class Prior(nnx.Module):
   """p(codes | condition), factorised in raster order.

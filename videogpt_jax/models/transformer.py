@@ -48,6 +48,8 @@ class PriorConfig:
     action_dim: with more than 0 it is conditioned on a vector of this size a frame, likewise.
     n_cond_frames: with more than 0 it is conditioned on the first frames, by cross-attention.
     resnet_depth, resnet_dim: of the network that sees those frames.
+    cond_dropout: probability that a training clip's condition is zeros, all of it; guidance when
+      sampling needs a prior that knows that.
     positions: 'learnt', a table an axis that is added to the input, or 'rotary', see `rotary`.
     qk_norm: whether queries and keys are normalised, head by head, before their product.
     norm: 'layer' or 'rms', see `norms`.
@@ -71,6 +73,7 @@ class PriorConfig:
   n_cond_frames: int = 0
   resnet_depth: int = 34
   resnet_dim: int = 240
+  cond_dropout: float = 0.0
   positions: str = 'learnt'
   qk_norm: bool = False
   norm: str = 'layer'
@@ -85,7 +88,7 @@ class PriorConfig:
     for name in ('mlp_dim', 'n_classes', 'action_dim', 'n_cond_frames'):
       if getattr(self, name) < 0:
         raise ValueError(f'prior.{name} ({getattr(self, name)}) must be 0 (off) or more')
-    for name in ('dropout', 'attn_dropout'):
+    for name in ('dropout', 'attn_dropout', 'cond_dropout'):
       if not 0 <= getattr(self, name) < 1:
         raise ValueError(f'prior.{name} ({getattr(self, name)}) must be in [0, 1)')
     for name in ('hidden_dim', *(['resnet_dim'] if self.n_cond_frames else [])):

@@ -4,6 +4,7 @@ Axis letters: B batch; K n_codes.
 """
 
 import dataclasses
+import math
 
 import jax
 import jax.numpy as jnp
@@ -18,11 +19,26 @@ class Controls:
     temperature: divides the logits; None takes the most likely code (greedy).
     top_k: only so many of the most likely codes remain.
     top_p: only the most likely codes that together reach this probability remain.
+    guidance: how far the logits go from those without a condition (0) to those with it (1), and
+      beyond; None leaves the former out.
   """
 
   temperature: float | jax.Array | None = 1.0
   top_k: int | jax.Array | None = None
   top_p: float | jax.Array | None = None
+  guidance: float | jax.Array | None = None
+
+  def guide(self, logits: jax.Array) -> jax.Array:
+    """Returns the logits to draw from, float32 [B K].
+
+    Args:
+      logits: float32 [B K], or with guidance [2 B K]: with their conditions, then without.
+    Source: Ho and Salimans 2022 (arXiv 2207.12598), eq. 6 with w = guidance - 1.
+    """
+    if self.guidance is None:
+      return logits
+    conditional, free = jnp.split(logits, 2)
+    return free + self.guidance * (conditional - free)
 
   def draw(self, logits: jax.Array, keys: jax.Array) -> jax.Array:
     """Draws a code for each video from its own key.
@@ -59,17 +75,24 @@ class Controls:
 
 
 def make_controls(
-  n_codes: int, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None
+  n_codes: int,
+  temperature: float = 1.0,
+  top_k: int | None = None,
+  top_p: float | None = None,
+  guidance: float = 1.0,
 ) -> Controls:
-  """Returns the controls; temperature 0 is greedy.
+  """Returns the controls; temperature 0 is greedy, guidance 1 is none.
 
   Raises:
-    ValueError: temperature is negative, top_k is not in [1, n_codes] or top_p not in (0, 1].
+    ValueError: temperature or guidance is negative, top_k is not in [1, n_codes] or top_p not in
+      (0, 1].
   """
-  if not temperature >= 0:
-    raise ValueError(f'temperature ({temperature}) must not be negative; 0 is greedy')
+  if not 0 <= temperature < math.inf:
+    raise ValueError(f'temperature ({temperature}) must not be negative, and finite; 0 is greedy')
   if top_k is not None and not 1 <= top_k <= n_codes:
     raise ValueError(f'top_k ({top_k}) must be in [1, {n_codes}], the number of codes')
   if top_p is not None and not 0 < top_p <= 1:
     raise ValueError(f'top_p ({top_p}) must be in (0, 1]')
-  return Controls(temperature or None, top_k, top_p)
+  if not 0 <= guidance < math.inf:
+    raise ValueError(f'guidance ({guidance}) must be 0 or more; 1 is none, 2 to 4 are usual')
+  return Controls(temperature or None, top_k, top_p, None if guidance == 1 else guidance)

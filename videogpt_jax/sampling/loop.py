@@ -1,17 +1,17 @@
-"""Incremental decoding: all codes of a batch of clips, inside `lax.scan`, with a key-value cache.
+"""Incremental decoding: the codes of a batch of clips, one after the other, in one program.
 
-A cache that is written and read in one scan body is copied whole at every step. So there are two:
-a long prefix, which an inner scan only reads, and a small cache of the current chunk, which it
-writes; one softmax runs over both, and the outer scan merges them. The prefix grows by segments of
-static size, so that early codes do not attend to empty places.
+Codes that are given go through the prior a chunk at a time, in parallel; those that follow are
+drawn inside `lax.scan`. The long cache grows by segments of static size, so that early codes do not
+attend to empty places.
 
-Axis letters: B batch; L codes of a clip; K n_codes; G codebooks; e size of a code's vector;
-N heads; S prefix length; C chunk length; d head size; D hidden_dim.
+Axis letters: B clips; R rows that the prior computes, B or with guidance 2 B; L codes of a clip;
+K n_codes; G codebooks; e size of a code's vector; C chunk length; Q positions taken at once.
 """
 
 import itertools
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,16 +19,14 @@ from einops import rearrange
 
 from videogpt_jax.models.attention import CausalMask
 from videogpt_jax.models.prior import Condition, Prior
+from videogpt_jax.sampling import cache as caches
 from videogpt_jax.sampling.controls import Controls
 
 CHUNK = 64
 """Codes between two merges, at most."""
 
 SEGMENTS = 8
-"""Sizes that the prefix grows through, at most: each compiles its own loop."""
-
-Cache = list[tuple[jax.Array, jax.Array]]
-"""For each block, keys and values [B N S d]."""
+"""Sizes that the long cache grows through in a whole clip: each compiles its own loop."""
 
 
 class Decoded(NamedTuple):
@@ -36,13 +34,50 @@ class Decoded(NamedTuple):
 
   Attributes:
     codes: int32 [B *latent_shape].
-    log_likelihood: float32 [B], nats, of these codes under the prior at temperature 1.
+    log_likelihood: float32 [B], nats, of the drawn codes under the prior at temperature 1 without
+      guidance; given codes do not count.
     logits: float32 [B *latent_shape K] if asked for, else None.
   """
 
   codes: jax.Array
   log_likelihood: jax.Array
   logits: jax.Array | None
+
+
+class _Carry(NamedTuple):
+  """What passes from one chunk to the next.
+
+  Attributes:
+    code: int32 [B], the latest.
+    log_likelihood: float32 [B].
+    cache: of all positions so far.
+  """
+
+  code: jax.Array
+  log_likelihood: jax.Array
+  cache: caches.Cache
+
+
+class _Program(NamedTuple):
+  """What is the same for all positions.
+
+  Attributes:
+    forward: the prior, with its condition.
+    controls: how a code is drawn.
+    keys: PRNG keys [B].
+    given: int32 [B L], of which the first `n_given` count.
+    n_given: how many codes are given.
+    with_logits: whether logits are wanted.
+    report: told at every chunk how many codes there are, or None.
+  """
+
+  forward: '_Forward'
+  controls: Controls
+  keys: jax.Array
+  given: jax.Array
+  n_given: int
+  with_logits: bool
+  report: Callable[[Any], None] | None
 
 
 def decode(
@@ -52,8 +87,8 @@ def decode(
   keys: jax.Array,
   controls: Controls,
   given: jax.Array | None = None,
-  n_given: jax.Array | int = 0,
   with_logits: bool = False,
+  report: Callable[[Any], None] | None = None,
 ) -> Decoded:
   """Draws the codes of B clips one after the other.
 
@@ -63,147 +98,172 @@ def decode(
     condition: of `prior.condition`.
     keys: PRNG keys [B], one a clip: a clip does not depend on the rest of its batch.
     controls: how a code is drawn from its logits.
-    given: int32 [B *latent_shape], codes that are taken instead of drawn...
-    n_given: ...at the first so many positions.
+    given: int32 [B n], codes of the first n positions, which are taken instead of drawn.
     with_logits: whether to return them.
+    report: called on the host with the number of codes done, at every chunk.
   """
   L = math.prod(prior.codes.latent_shape)
-  B, chunk = keys.shape[0], _chunk_length(L)
-  given = jnp.zeros((B, L), jnp.int32) if given is None else given.reshape(B, L)
-  step = _make_step(prior, codebook, condition)
-
-  def decode_code(carry, position, prefix, start):
-    code, log_likelihood, local = carry
-    logits, local = step(code, position, prefix, local, start)
-    step_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, position)
-    code = jnp.where(position < n_given, given[:, position], controls.draw(logits, step_keys))
-    chosen = jnp.take_along_axis(jax.nn.log_softmax(logits), code[:, None], axis=-1)[:, 0]
-    outputs = (code, logits) if with_logits else (code, None)
-    return (code, log_likelihood + chosen, local), outputs
-
-  def decode_chunk(carry, start):
-    code, log_likelihood, prefix = carry
-    positions = start + jnp.arange(chunk)
-    (code, log_likelihood, local), outputs = jax.lax.scan(
-      lambda carry, position: decode_code(carry, position, prefix, start),
-      (code, log_likelihood, _empty_cache(prior, B, chunk)),
-      positions,
-    )
-    prefix = jax.tree.map(
-      lambda p, c: jax.lax.dynamic_update_slice_in_dim(p, c, start, axis=2), prefix, local
-    )
-    return (code, log_likelihood, prefix), outputs
-
-  carry = (jnp.zeros(B, jnp.int32), jnp.zeros(B), _empty_cache(prior, B, 0))
+  B, chunk = keys.shape[0], chunk_length(L, prior.mask)
+  n_given = 0 if given is None else given.shape[1]
+  given = jnp.zeros((B, 0), jnp.int32) if given is None else given
+  given = jnp.pad(given, [(0, 0), (0, L - n_given)])
+  R = B
+  if controls.guidance is not None:
+    R = 2 * B
+    # The prior learns to do without a condition by seeing zeros in its place.
+    condition = jax.tree.map(lambda c: jnp.concatenate([c, jnp.zeros_like(c)]), condition)
+  forward = _Forward(prior, codebook, condition, chunk)
+  program = _Program(forward, controls, keys, given, n_given, with_logits, report)
+  sparse = prior.mask.layout is not None
+  cache = caches.empty(prior.config, R, L if sparse else 0)
+  carry = _Carry(jnp.zeros(B, jnp.int32), jnp.zeros(B), cache)
+  n_parallel = n_given // chunk * chunk
   collected = []
-  for first, last in segments(L, chunk):
-    code, log_likelihood, prefix = carry
-    prefix = jax.tree.map(
-      lambda a, n=last: jnp.pad(a, [(0, 0), (0, 0), (0, n - a.shape[2]), (0, 0)]), prefix
-    )
-    starts = jnp.arange(first, last, chunk)
-    carry, outputs = jax.lax.scan(decode_chunk, (code, log_likelihood, prefix), starts)
-    collected.append(outputs)
+  for do_chunk, first, last in (
+    (_given_chunk, 0, n_parallel),
+    (_drawn_chunk, n_parallel, L),
+  ):
+    for start, end in segments(first, last, chunk, L):
+      carry = carry._replace(cache=caches.grow(carry.cache, L if sparse else end))
+      carry, outputs = jax.lax.scan(
+        lambda carry, start, do_chunk=do_chunk: do_chunk(program, carry, start),
+        carry,
+        jnp.arange(start, end, chunk),
+      )
+      collected.append(outputs)
   codes, logits = jax.tree.map(
-    lambda *parts: rearrange(jnp.concatenate(parts), 'n C B ... -> B (n C) ...'), *collected
+    lambda *parts: rearrange(jnp.concatenate(parts), 'n B C ... -> B (n C) ...'), *collected
   )
   shape = (B, *prior.codes.latent_shape)
   return Decoded(
-    codes.reshape(shape), carry[1], logits.reshape(*shape, -1) if with_logits else None
+    codes.reshape(shape), carry.log_likelihood, logits.reshape(*shape, -1) if with_logits else None
   )
 
 
-def segments(length: int, chunk: int) -> list[tuple[int, int]]:
-  """Cuts `length` positions into at most `SEGMENTS` runs of whole chunks: (first, last + 1)."""
-  n_chunks = length // chunk
-  n = min(n_chunks, SEGMENTS)
-  edges = [n_chunks * i // n * chunk for i in range(n + 1)]
+def segments(first: int, last: int, chunk: int, length: int) -> list[tuple[int, int]]:
+  """Cuts the positions from `first` to `last` into runs of whole chunks: (start, end).
+
+  Of `length` positions there are `SEGMENTS` runs at most.
+  """
+  n_chunks = (last - first) // chunk
+  n = min(n_chunks, math.ceil(SEGMENTS * (last - first) / length))
+  edges = [first + n_chunks * i // n * chunk for i in range(n + 1)] if n else []
   return list(itertools.pairwise(edges))
 
 
-def _chunk_length(length: int) -> int:
-  """Returns the largest divisor of `length` that is at most `CHUNK`."""
-  return max(c for c in range(1, min(CHUNK, length) + 1) if length % c == 0)
+def chunk_length(length: int, mask: CausalMask) -> int:
+  """Returns the largest chunk, up to `CHUNK`, that tiles a clip, or each block of a layout."""
+  whole = length if mask.layout is None else mask.block
+  return max(c for c in range(1, min(CHUNK, whole) + 1) if whole % c == 0)
 
 
-def _empty_cache(prior: Prior, batch_size: int, length: int) -> Cache:
-  config = prior.config
-  shape = (batch_size, config.n_heads, length, config.hidden_dim // config.n_heads)
-  return [(jnp.zeros(shape, config.dtype),) * 2 for _ in range(config.n_layers)]
+def _given_chunk(program: _Program, carry: _Carry, start: jax.Array):
+  """Takes a chunk of given codes through the prior at once: (carry, (codes, logits))."""
+  C = program.forward.chunk
+  codes = jax.lax.dynamic_slice_in_dim(program.given, start, C, axis=1)
+  before = jnp.concatenate([carry.code[:, None], codes[:, :-1]], axis=1)
+  part = program.forward.begin(carry.cache, start)
+  logits, local = program.forward(before, start + jnp.arange(C), part)
+  cache = caches.put(carry.cache, local, start)
+  wanted = logits()[: len(codes)] if program.with_logits else None
+  return carry._replace(code=codes[:, -1], cache=cache), (codes, wanted)
 
 
-def _make_step(prior: Prior, codebook: jax.Array, condition: Condition):
-  """Returns the function that takes one position through the prior.
+def _drawn_chunk(program: _Program, carry: _Carry, start: jax.Array):
+  """Draws a chunk of codes: (carry, (codes, logits))."""
+  if program.report is not None:
+    jax.debug.callback(program.report, start)
+  B, part = len(program.keys), program.forward.begin(carry.cache, start)
 
-  (previous code [B], position, prefix, local cache, position where that starts) ->
-  (logits [B K], local cache). What is the same for all positions is computed here, once.
+  def draw_code(carry, position):
+    code, log_likelihood, local = carry
+    logits, local = program.forward(code[:, None], position[None], part._replace(local=local))
+    logits = logits()[:, 0]
+    conditional = logits[:B]
+    keys = jax.vmap(jax.random.fold_in, (0, None))(program.keys, position)
+    drawn = program.controls.draw(program.controls.guide(logits), keys)
+    free = position >= program.n_given
+    code = jnp.where(free, drawn, program.given[:, position])
+    chosen = jnp.take_along_axis(jax.nn.log_softmax(conditional), code[:, None], axis=-1)[:, 0]
+    outputs = (code, conditional if program.with_logits else None)
+    return (code, log_likelihood + jnp.where(free, chosen, 0), local), outputs
+
+  (code, log_likelihood, local), outputs = jax.lax.scan(
+    draw_code,
+    (carry.code, carry.log_likelihood, part.local),
+    start + jnp.arange(program.forward.chunk),
+  )
+  outputs = jax.tree.map(lambda a: rearrange(a, 'C B ... -> B C ...'), outputs)
+  return _Carry(code, log_likelihood, caches.put(carry.cache, local, start)), outputs
+
+
+class _Part(NamedTuple):
+  """The cache as a chunk of codes sees it.
+
+  Attributes:
+    start: int32 scalar, the chunk's first position.
+    view: what may be read of the long cache.
+    local: keys and values of the chunk itself, of each block [R N C d].
   """
-  blocks = prior.unstacked_blocks()
-  positions = prior.flat_positions()
-  memory = [b.cross_attn.keys_values(condition.memory) if b.cross else None for b in blocks]
 
-  def step(code, position, prefix, local, start):
-    vectors = codebook[(position - 1) % codebook.shape[0], code]
-    x = jnp.where(position == 0, prior.sos[...], prior.fc_in(vectors.astype(prior.config.dtype)))
-    x = (x + positions[position]).astype(prior.config.dtype)[:, None]
-    norm = condition.norm
+  start: jax.Array
+  view: caches.View
+  local: caches.Cache
+
+
+class _Forward:
+  """The prior at some positions of a chunk, given the code before each of them.
+
+  What is the same for all positions, such as the keys of the conditioning frames, is computed once,
+  when it is made.
+  """
+
+  def __init__(self, prior: Prior, codebook: jax.Array, condition: Condition, chunk: int):
+    self.prior, self.codebook, self.norm, self.chunk = prior, codebook, condition.norm, chunk
+    self.blocks, self.positions = prior.unstacked_blocks(), prior.flat_positions()
+    self.memory = [
+      b.cross_attn.keys_values(condition.memory) if b.cross else None for b in self.blocks
+    ]
+
+  def begin(self, cache: caches.Cache, start: jax.Array) -> _Part:
+    """Returns what a chunk needs to know of the cache."""
+    local = caches.empty(self.prior.config, cache[0][0].shape[0], self.chunk)
+    return _Part(start, caches.view(cache, self.prior.mask, start, self.chunk), local)
+
+  def __call__(self, before: jax.Array, positions: jax.Array, part: _Part):
+    """Computes the logits at `positions`, which are in the chunk of `part`.
+
+    Args:
+      before: int32 [B Q], the code before each position; at the first one it does not matter.
+      positions: int32 [Q].
+      part: the cache.
+    Returns:
+      a function that returns the logits float32 [R Q K], and the local cache with these positions.
+    """
+    start, view, local = part
+    admitted = view.positions < start, start + jnp.arange(self.chunk) <= positions[:, None]
+    n_rows = local[0][0].shape[0]
+    x = self._embed(jnp.tile(before, (n_rows // len(before), 1)), positions)
+    norm = self.norm
     if norm is not None:
-      norm = norm[:, position * norm.shape[1] // positions.shape[0]][:, None]
+      norm = norm[:, positions * norm.shape[1] // len(self.positions)]
     updated = []
-    for block, block_memory, block_prefix, block_local in zip(
-      blocks, memory, prefix, local, strict=True
-    ):
+    for block, memory, prefix, own in zip(self.blocks, self.memory, view.cache, local, strict=True):
 
-      def attend(q, k, v, prefix=block_prefix, local=block_local):
-        q, k = prior.rotate(q, k, position[None])
-        y, local = attend_cached(q, k, v, prefix, local, start, position, prior.mask)
-        updated.append(local)
-        return y
+      def attend(q, k, v, prefix=prefix, own=own):
+        q, k = self.prior.rotate(q, k, positions)
+        new = [rearrange(a, 'B Q N d -> B N Q d') for a in (k, v)]
+        [own] = caches.put([own], [tuple(new)], positions[0] - start)
+        updated.append(own)
+        return caches.attend(q, prefix, own, admitted)
 
-      x = block(x, norm, attend, block_memory)
-    return prior.logits(x, norm)[:, 0], updated
+      x = block(x, norm, attend, memory)
+    return lambda: self.prior.logits(x, norm), updated
 
-  return step
-
-
-def attend_cached(
-  q: jax.Array,
-  k: jax.Array,
-  v: jax.Array,
-  prefix: tuple[jax.Array, jax.Array],
-  local: tuple[jax.Array, jax.Array],
-  start: jax.Array,
-  position: jax.Array,
-  mask: CausalMask,
-) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-  """Attention of one position to the prefix, the current chunk and itself.
-
-  Args:
-    q, k, v: [B 1 N d], of this position.
-    prefix: keys and values [B N S d], of which those before `start` are filled.
-    local: keys and values [B N C d] of positions from `start` on; k and v are put among them.
-    start, position: int32 scalars.
-    mask: which earlier positions may be attended to.
-  Returns:
-    [B 1 N d] and the local cache.
-  """
-  local = tuple(
-    jax.lax.dynamic_update_slice_in_dim(
-      cache, rearrange(new, 'B 1 N d -> B N 1 d'), position - start, axis=2
-    )
-    for cache, new in zip(local, (k, v), strict=True)
-  )
-  S, C = prefix[0].shape[2], local[0].shape[2]
-  query = q[:, 0] * q.shape[-1] ** -0.5
-  admitted = mask.rows(position[None], jnp.concatenate([jnp.arange(S), start + jnp.arange(C)]))[0]
-  admitted &= jnp.concatenate([jnp.arange(S) < start, jnp.ones(C, bool)])
-  scores = [
-    jnp.einsum('BNd,BNSd->BNS', query, cache[0], preferred_element_type=jnp.float32)
-    for cache in (prefix, local)
-  ]
-  scores = jnp.where(admitted, jnp.concatenate(scores, axis=-1), -jnp.inf)
-  weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
-  y = jnp.einsum('BNS,BNSd->BNd', weights[..., :S], prefix[1]) + jnp.einsum(
-    'BNS,BNSd->BNd', weights[..., S:], local[1]
-  )
-  return y[:, None], local
+  def _embed(self, before: jax.Array, positions: jax.Array) -> jax.Array:
+    """Returns the blocks' input [R Q D]; see `Prior.embed`."""
+    prior = self.prior
+    vectors = self.codebook[(positions - 1) % len(self.codebook), before]
+    x = prior.fc_in(vectors.astype(prior.config.dtype))
+    x = jnp.where((positions == 0)[:, None], prior.sos[...], x) + self.positions[positions]
+    return x.astype(prior.config.dtype)

@@ -13,6 +13,7 @@ from videogpt_jax import api, workdir
 from videogpt_jax.config import Experiment
 from videogpt_jax.input.config import DatasetConfig
 from videogpt_jax.stages import evaluate, sample
+from videogpt_jax.stages.sample import Conditions
 from videogpt_jax.stages.train_prior import Tokenizer, prior_stage
 from videogpt_jax.stages.train_vqvae import vqvae_stage
 from videogpt_jax.training import distributed
@@ -174,28 +175,29 @@ class _Run:
     prior = self.experiment.prior
     self.say(f'sample: {config.num} videos')
     model = workdir.load_videogpt(self.path)
-    conditions = {}
+    conditions = Conditions()
     if prior.n_cond_frames or prior.action_dim:
       conditions = self._held_out_conditions(config.num)
     names = workdir.class_names(self.path, prior.n_classes)
-    samples = sample.draw(model, config, seed, class_names=names, **conditions)
+    if self.mesh.size > 1:
+      sample.place(model, self.mesh)
+    samples = sample.draw(model, config, seed, conditions, names)
     if self.primary:
       sample.write(samples, self.path, config, seed)
       record_metrics(self.path, {'sample_seconds_per_clip': samples.seconds_per_clip})
       workdir.mark_finished(self.path, self.experiment, 'sample')
 
-  def _held_out_conditions(self, n: int) -> dict:
+  def _held_out_conditions(self, n: int) -> Conditions:
     """What held-out clips give the prior to go on: first frames, actions, classes."""
     from videogpt_jax.input import pipeline
 
     prior = self.experiment.prior
     batch = next(iter(pipeline.test_batches(self.experiment.dataset, batch_size=n)))
-    conditions = {'frames': batch['video'][:, : prior.n_cond_frames]} if prior.n_cond_frames else {}
-    if prior.action_dim:
-      conditions['actions'] = batch['actions']
-    if prior.n_classes:
-      conditions['class_label'] = batch['label']
-    return conditions
+    return Conditions(
+      class_label=batch['label'] if prior.n_classes else None,
+      frames=batch['video'][:, : prior.n_cond_frames] if prior.n_cond_frames else None,
+      actions=batch['actions'] if prior.action_dim else None,
+    )
 
   def evaluate(self):
     self.say('evaluate: every held-out clip')

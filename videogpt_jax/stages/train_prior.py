@@ -34,7 +34,11 @@ def prior_stage(config: PriorConfig, spec: CodeSpec, tokenizer: Tokenizer) -> St
 
   def loss(prior: Prior, frozen, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
     codes, embeddings = target(frozen, batch)
-    logits = prior(embeddings, condition_of(prior, batch), key)
+    condition = condition_of(prior, batch)
+    if config.cond_dropout:
+      key, drop_key = jax.random.split(key)
+      condition = condition.drop(config.cond_dropout, drop_key)
+    logits = prior(embeddings, condition, key)
     nats = nats_per_code(logits, codes).mean()
     return nats, {'bits_per_code': nats / math.log(2)}
 

@@ -1,0 +1,132 @@
+"""How fast codes are drawn, against eager PyTorch and the memory: `python -m benchmarks.sampling`.
+
+The published BAIR prior (576 hidden, 4 heads, 8 layers, 4x32x32 codes), float32, weights at random.
+Ours draws whole clips. A step of the baseline costs the same at every position, since it attends to
+its whole cache; some of its steps are timed before our clip and as many after it, so that what else
+the machine does weighs on both.
+"""
+
+import math
+import time
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from videogpt_jax.models.prior import CodeSpec, Prior
+from videogpt_jax.models.transformer import PriorConfig
+from videogpt_jax.models.vqvae import VQVAE, VQVAEConfig
+from videogpt_jax.sampling.controls import Controls
+from videogpt_jax.sampling.loop import decode
+
+Row = tuple[str, float, str]
+
+SPEC = CodeSpec((4, 32, 32), n_codes=2048, embedding_dim=256, sequence_length=16, resolution=64)
+BATCHES = (1, 8)
+EAGER_STEPS = 96
+"""Of the baseline, before and after ours; the first few warm it up."""
+
+STREAM_MB = 512
+MB = 1e6
+
+
+def rows() -> Iterator[Row]:
+  """Yields (name, value, unit) of each measurement."""
+  bandwidth = stream_bandwidth()
+  yield 'memory, read by all cores', bandwidth / 1e9, 'GB/s'
+  eager = _eager()
+  prior = Prior(PriorConfig(), SPEC, rngs=nnx.Rngs(0))
+  weights = _bytes(nnx.state(prior))
+  L, config = math.prod(SPEC.latent_shape), prior.config
+  for batch in BATCHES:
+    name = f'sampling, BAIR size, batch {batch}'
+    compiled, arguments = _compile(prior, batch)
+    before = eager(batch) if eager else None
+    ours = _seconds(lambda: jax.block_until_ready(compiled(*arguments))) / L  # noqa: B023
+    after = eager(batch) if eager else None
+    yield name, 1e3 * ours, 'ms a step'
+    cache = 2 * config.n_layers * batch * L * config.hidden_dim * 4
+    # A code reads every weight once, and on average half of the cache.
+    floor = (weights + cache / 2) / bandwidth
+    yield f'{name}, of the bandwidth floor', 100 * floor / ours, f'% ({1e3 * floor:.1f} ms)'
+    if eager:
+      theirs = (before + after) / 2
+      yield f'eager PyTorch, batch {batch}', 1e3 * theirs, f'ms a step, {2 * EAGER_STEPS} steps'
+      yield f'{name}, against eager PyTorch', theirs / ours, 'times as fast'
+    memory = compiled.memory_analysis()
+    used = memory.argument_size_in_bytes + memory.temp_size_in_bytes + memory.output_size_in_bytes
+    allowed = weights + cache + decoder_bytes(batch)
+    yield f'{name}, peak memory', used / MB, f'MB, {used / allowed:.2f} of weights+caches+decoder'
+  if not eager:
+    yield 'eager PyTorch', math.nan, 'not measured: pip install torch (CPU) and run again'
+  yield 'sampling on a GPU', math.nan, 'not measured: none at hand' if _is_cpu() else 'see above'
+
+
+def stream_bandwidth() -> float:
+  """Returns bytes a second at which a large array is summed, the best of several."""
+  n = STREAM_MB * 2**20 // 4
+  # One row a core: XLA's CPU backend sums rows side by side.
+  x = jnp.ones((64, n // 64), jnp.float32)
+  read = jax.jit(lambda x: jnp.max(x, axis=1))
+  jax.block_until_ready(read(x))
+  best = min(_seconds(lambda: jax.block_until_ready(read(x))) for _ in range(5))
+  ones = np.ones(n, np.float32)
+  return x.nbytes / min(best, _seconds(ones.max))
+
+
+def decoder_bytes(batch: int) -> int:
+  """Returns what the VQ-VAE's decoder needs for so many clips besides codes and video."""
+  vqvae = VQVAE(VQVAEConfig(downsample=(4, 2, 2)), rngs=nnx.Rngs(0))
+  graphdef, state = nnx.split(vqvae)
+  codes = jax.ShapeDtypeStruct((batch, *SPEC.latent_shape), jnp.int32)
+  compiled = jax.jit(lambda s, c: nnx.merge(graphdef, s).decode(c)).lower(state, codes).compile()
+  return compiled.memory_analysis().temp_size_in_bytes
+
+
+def _compile(prior: Prior, batch: int):
+  graphdef, state = nnx.split(prior)
+
+  def draw(state, codebook, keys):
+    prior = nnx.merge(graphdef, state)
+    return decode(prior, codebook, prior.condition(), keys, Controls()).codes
+
+  codebook = jax.random.normal(jax.random.key(0), (1, SPEC.n_codes, SPEC.embedding_dim))
+  arguments = state, codebook, jax.random.split(jax.random.key(1), batch)
+  return jax.jit(draw).lower(*arguments).compile(), arguments
+
+
+def _eager():
+  """Returns a function batch -> seconds a step of the baseline, or None without PyTorch."""
+  try:
+    from benchmarks.eager_torch import EagerPrior, Sizes
+  except ImportError:
+    return None
+  model = EagerPrior(Sizes(SPEC.latent_shape, SPEC.n_codes, SPEC.embedding_dim))
+
+  def seconds(batch: int) -> float:
+    model.sample(batch, 8)
+    return _seconds(lambda: model.sample(batch, EAGER_STEPS)) / EAGER_STEPS
+
+  return seconds
+
+
+def _seconds(f) -> float:
+  begun = time.perf_counter()
+  f()
+  return time.perf_counter() - begun
+
+
+def _bytes(tree) -> int:
+  return sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
+
+
+def _is_cpu() -> bool:
+  return jax.default_backend() == 'cpu'
+
+
+if __name__ == '__main__':
+  from videogpt_jax import cli
+
+  cli.start(lambda argv: [print(f'{n:<60} {v:10.2f} {u}', flush=True) for n, v, u in rows()])

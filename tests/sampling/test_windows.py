@@ -1,0 +1,51 @@
+"""Clips that make up a longer video: they cover it, and fade into one another."""
+
+import numpy as np
+import pytest
+
+from videogpt_jax.models.prior import CodeSpec
+from videogpt_jax.sampling import windows
+
+
+def spec(t, clip=16):
+  return CodeSpec((t, 2, 2), 7, 5, clip, 8)
+
+
+@pytest.mark.parametrize(
+  ('t', 'n_cond_frames', 'shared', 'latents'),
+  [(4, 0, 8, 2), (4, 1, 8, 2), (4, 9, 12, 3), (4, 14, 14, 0), (2, 0, 8, 1), (1, 3, 3, 0)],
+)
+def test_clips_cover_every_frame_and_share_what_they_must(t, n_cond_frames, shared, latents):
+  plan = windows.plan(spec(t), n_cond_frames, 128)
+  assert (plan.shared, plan.shared_latents) == (shared, latents)
+  assert plan.shared >= n_cond_frames
+  assert plan.starts[0] == 0
+  assert set(np.diff(plan.starts)) == {16 - shared}
+  assert plan.starts[-1] < 128 <= plan.starts[-1] + 16
+
+
+def test_what_fits_into_a_clip_is_one_and_shares_nothing():
+  assert (
+    windows.plan(spec(1), 0, 16) == windows.plan(spec(1), 0, 5) == (windows.Windows(16, 0, 0, (0,)))
+  )
+  goes_on = windows.plan(spec(4), 0, 5, goes_on=True)
+  assert goes_on.starts == (0,) and goes_on.shared == 8
+
+
+@pytest.mark.parametrize(
+  ('t', 'n_cond_frames', 'num_frames', 'message'),
+  [
+    (1, 0, 17, r'cannot go on beyond the 16 frames.*\(1, 2, 2\) has a single latent frame'),
+    (4, 16, 17, 'all 16 frames of its clips are conditioning frames'),
+    (4, 0, 0, r'num_frames \(0\) must be at least 1'),
+  ],
+)
+def test_a_model_that_cannot_go_on_says_why(t, n_cond_frames, num_frames, message):
+  with pytest.raises(ValueError, match=message):
+    windows.plan(spec(t), n_cond_frames, num_frames)
+
+
+def test_shared_frames_fade_and_the_others_stay():
+  video, clip = np.zeros((1, 5, 2, 2, 3), np.float32), np.ones((1, 4, 2, 2, 3), np.float32)
+  joined = windows.join(video, clip, 3)[0, :, 0, 0, 0]
+  np.testing.assert_allclose(joined, [0, 0, 0.25, 0.5, 0.75, 1])

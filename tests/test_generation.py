@@ -1,0 +1,179 @@
+"""From a request to videos: beginnings that are kept, longer videos, choices, devices."""
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+from tests.models.test_prior import make
+from videogpt_jax import Tokenizer, VideoGPT
+from videogpt_jax.models.prior import Prior
+from videogpt_jax.models.transformer import PriorConfig
+from videogpt_jax.models.vqvae import VQVAE, VQVAEConfig
+from videogpt_jax.sampling import loop
+from videogpt_jax.sampling.request import Report, Request
+from videogpt_jax.stages import sample
+from videogpt_jax.training.sharding import MeshConfig, make_mesh
+
+
+def videogpt(**conditioning):
+  """Clips of 6 frames, codes 3 x 2 x 4."""
+  config = VQVAEConfig(
+    embedding_dim=5,
+    n_codes=7,
+    n_hiddens=8,
+    n_res_layers=1,
+    downsample=(2, 4, 2),
+    axial_attention=False,
+  )
+  tokenizer = Tokenizer(VQVAE(config, rngs=nnx.Rngs(0)), sequence_length=6, resolution=8)
+  sizes = {'hidden_dim': 16, 'n_heads': 4, 'n_layers': 1, 'resnet_dim': 8, 'resnet_depth': 18}
+  prior = Prior(PriorConfig(**sizes, **conditioning), tokenizer.spec, rngs=nnx.Rngs(1))
+  prior.fc_out.kernel[...] = make('full')[0].fc_out.kernel[:16] * 0.2
+  return VideoGPT(tokenizer, prior)
+
+
+@pytest.fixture(scope='module')
+def gpt():
+  return videogpt(n_classes=3, cond_dropout=0.1)
+
+
+@pytest.fixture(scope='module')
+def by_frames():
+  return videogpt(n_cond_frames=1)
+
+
+FRAMES = np.random.default_rng(0).uniform(-0.5, 0.5, (2, 9, 8, 8, 3)).astype(np.float32)
+
+
+def test_codes_that_are_given_are_kept_and_the_rest_is_filled_in(gpt):
+  codes = gpt.sample_codes(2, seed=3, class_label=1)
+  again = gpt.sample_codes(2, seed=3, class_label=1, prefix=codes[:, :1])
+  np.testing.assert_array_equal(codes, again)
+  other = (codes[:, :1] + 1) % 7
+  filled = gpt.sample_codes(2, seed=3, class_label=1, prefix=other)
+  np.testing.assert_array_equal(filled[:, :1], other)
+  assert (filled[:, 1:] != codes[:, 1:]).any()
+
+
+def test_a_longer_video_begins_as_the_clip_and_its_clips_share_codes(gpt):
+  request = Request(2, seed=5, class_label=np.array([0, 2]), num_frames=13)
+  long, clip = gpt.generate(request), gpt.sample(2, seed=5, class_label=[0, 2])
+  assert long.video.shape == (2, 13, 8, 8, 3)
+  assert long.codes.shape == (2, 3, 3, 2, 4)  # clips begin at frames 0, 4 and 8
+  np.testing.assert_array_equal(long.codes[:, 1:, :1], long.codes[:, :-1, 2:])
+  np.testing.assert_array_equal(long.video[:, :4], clip[:, :4])
+  assert (long.codes[:, 1, 1:] != long.codes[:, 2, 1:]).any()
+  # The last frames are those of the last clip, decoded with the codes that it shares.
+  last = gpt.videos(long.codes[:, 2])
+  np.testing.assert_allclose(long.video[:, 10:], last[:, 2:5], atol=1e-6)
+
+
+def test_a_prior_of_frames_goes_on_from_the_last_ones_of_a_clip(by_frames):
+  made = by_frames.generate(Request(2, goes_on_from=FRAMES))
+  tail = by_frames.vqvae.encode(FRAMES[:, 3:])[:, -1:]
+  expected = by_frames.sample_codes(2, frames=FRAMES[:, 7:8], prefix=tail)
+  np.testing.assert_array_equal(made.codes[:, 0], expected)
+  # Two thirds of the first shared frame are the given one's.
+  decoded = by_frames.videos(expected)
+  faded = (FRAMES[:, 7] + 0.5) * 2 / 3 + decoded[:, 0] / 3
+  np.testing.assert_allclose(made.video[:, 0], faded, atol=1e-6)
+  np.testing.assert_allclose(made.video[:, 2:], decoded[:, 2:], atol=1e-6)
+
+
+def test_the_best_of_several_is_the_likeliest_and_each_is_another(gpt):
+  one = gpt.generate(Request(4, seed=1, class_label=1))
+  best = gpt.generate(Request(4, seed=1, class_label=1, best_of=3))
+  assert (best.log_likelihood >= one.log_likelihood).all()
+  assert (best.log_likelihood > one.log_likelihood).any()
+  logits = gpt.logits(best.codes[:, 0], class_label=[1] * 4)
+  log_p = np.take_along_axis(jax.nn.log_softmax(logits), best.codes[:, 0, ..., None], -1)
+  np.testing.assert_allclose(best.log_likelihood, log_p.sum((1, 2, 3, 4)), rtol=1e-4)
+
+
+def test_guidance_of_one_is_none_and_more_changes_the_codes(gpt):
+  free, one, more = (
+    gpt.sample_codes(2, class_label=1, **g) for g in ({}, {'guidance': 1.0}, {'guidance': 4.0})
+  )
+  np.testing.assert_array_equal(free, one)
+  assert (free != more).any()
+
+
+@pytest.mark.parametrize(
+  'axes', [{}, {'data': 2, 'tensor': 4}, {'data': 1, 'fsdp': 4, 'tensor': 2}]
+)
+def test_eight_devices_make_the_videos_of_one(gpt, axes):
+  alone = gpt.generate(Request(5, seed=7, class_label=2, num_frames=8))
+  many = videogpt(n_classes=3, cond_dropout=0.1)
+  sample.place(many, make_mesh(MeshConfig(**axes)))
+  kernel = many.state['blocks']['attn']['query']['kernel'][...]
+  assert len(kernel.sharding.device_set) == 8
+  shared = many.generate(Request(5, seed=7, class_label=2, num_frames=8))
+  np.testing.assert_array_equal(alone.codes, shared.codes)
+  np.testing.assert_allclose(alone.video, shared.video, atol=1e-4)
+  np.testing.assert_allclose(alone.log_likelihood, shared.log_likelihood, rtol=1e-4)
+
+
+def test_it_says_how_far_it_is_and_compiles_all_beforehand(gpt, monkeypatch):
+  monkeypatch.setattr(loop, 'CHUNK', 8)
+  told = {'compiling': [], 'drawing': [], 'codes': []}
+  report = Report(
+    told['compiling'].append,
+    lambda *clip: told['drawing'].append(clip),
+    lambda done: told['codes'].append(int(done)),
+  )
+  request = Request(2, class_label=1, num_frames=8)
+  gpt.compile(request, report)
+  assert len(told['compiling']) == 3 and not told['drawing']
+  gpt.generate(request, report)
+  jax.effects_barrier()
+  assert told['drawing'] == [(0, 2), (1, 2)]
+  assert told['codes'] == [0, 8, 16, 8, 16]
+
+
+@pytest.mark.parametrize(
+  ('settings', 'message'),
+  [
+    ({'class_label': 0, 'prefix': np.full((2, 3), 7)}, r'prefix \(7 to 7\) must be in \[0, 7\)'),
+    ({'class_label': 0, 'prefix': np.zeros((2, 25), int)}, r'prefix has shape \(2, 25\)'),
+    ({'class_label': 0, 'prefix': np.zeros((2, 1, 4, 2), int)}, 'prefix has shape'),
+    ({'class_label': 0, 'prefix': np.zeros((1, 3), int)}, 'prefix has 1 entries for 2 videos'),
+    ({'class_label': 0, 'best_of': 0}, r'best_of \(0\) must be at least 1'),
+    ({'class_label': 0, 'guidance': -1.0}, r'guidance \(-1.0\) must be 0 or more'),
+    ({'class_label': 0, 'seed': -1}, r'seed \(-1\) must be in \[0, 2\*\*32\)'),
+    ({'class_label': 0, 'goes_on_from': FRAMES[:, :1]}, 'goes_on_from has 1 frames, but'),
+    ({'class_label': 0, 'goes_on_from': FRAMES[:, :, :4]}, 'goes_on_from has frames'),
+    ({'class_label': 0, 'num_frames': 0}, r'num_frames \(0\) must be at least 1'),
+    ({'class_label': [0, 1, 2]}, 'give 2 integers, or one for all'),
+    ({'class_label': 0.5}, 'class_label is float64'),
+  ],
+)
+def test_impossible_requests_are_refused(gpt, settings, message):
+  with pytest.raises(ValueError, match=message):
+    gpt.sample(2, **settings)
+
+
+def test_guidance_is_refused_of_a_prior_that_never_lacked_its_condition():
+  with pytest.raises(ValueError, match=r'trained with prior.cond_dropout=0; train one with'):
+    videogpt(n_classes=3).sample(2, class_label=0, guidance=2.0)
+  with pytest.raises(ValueError, match='needs a prior that is conditioned on something'):
+    videogpt().sample(2, guidance=2.0)
+
+
+def test_codes_out_of_range_have_no_logits(gpt):
+  with pytest.raises(ValueError, match=r'codes \(0 to 7\) must be in \[0, 7\)'):
+    gpt.logits(np.arange(24).reshape(1, 3, 2, 4) % 8, class_label=[0])
+
+
+def test_actions_must_cover_the_video():
+  gpt = videogpt(action_dim=2)
+  actions = np.random.default_rng(0).normal(size=(1, 8, 2)).astype(np.float32)
+  with pytest.raises(ValueError, match=r'videos of 8 frames want \[1, 8, 2\]'):
+    gpt.sample(1, actions=actions[:, :6], num_frames=8)
+  long = gpt.generate(Request(1, actions=actions, num_frames=8))
+  # The second clip is told what happens from frame 4 on.
+  second = gpt.logits(long.codes[:, 1], actions=np.repeat(actions, [*[1] * 7, 3], axis=1)[:, 4:])
+  first = gpt.logits(long.codes[:, 0], actions=actions[:, :6])
+  log_p = lambda logits, codes: np.take_along_axis(jax.nn.log_softmax(logits), codes[..., None], -1)
+  total = log_p(first, long.codes[:, 0]).sum() + log_p(second, long.codes[:, 1])[:, 1:].sum()
+  np.testing.assert_allclose(long.log_likelihood[0], total, rtol=1e-4)

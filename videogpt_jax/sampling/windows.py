@@ -1,0 +1,83 @@
+"""Videos longer than a clip: which clips make them up, and how they are joined.
+
+Each clip begins with the last frames of the one before. Where the latent grid has more than one
+latent frame, their codes are fixed as the beginning of the new clip; a prior that is conditioned on
+frames sees them too. The frames that two clips share fade from the one into the other.
+
+Axis letters: n videos; T H W frames, height, width.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from videogpt_jax.models.prior import CodeSpec
+
+
+@dataclasses.dataclass(frozen=True)
+class Windows:
+  """The clips of a video.
+
+  Attributes:
+    clip: frames of a clip.
+    shared: frames that a clip has in common with the one before.
+    shared_latents: latent frames whose codes it takes from there.
+    starts: first frame of each clip.
+  """
+
+  clip: int
+  shared: int
+  shared_latents: int
+  starts: tuple[int, ...]
+
+
+def plan(spec: CodeSpec, n_cond_frames: int, num_frames: int, goes_on: bool = False) -> Windows:
+  """Returns the clips that cover so many frames.
+
+  Half of a clip is shared: what was seen to move goes on, and half of every clip is new. A prior
+  whose conditioning frames are more shares as many as these need.
+
+  Args:
+    spec: of the prior's codes.
+    n_cond_frames: frames that the prior is conditioned on.
+    num_frames: of the whole video.
+    goes_on: whether even the first clip begins with frames of something earlier.
+  Raises:
+    ValueError: there are to be no frames, or the model cannot go on after its first clip.
+  """
+  clip, t = spec.sequence_length, spec.latent_shape[0]
+  if num_frames < 1:
+    raise ValueError(f'num_frames ({num_frames}) must be at least 1')
+  if num_frames <= clip and not goes_on:
+    return Windows(clip, 0, 0, (0,))
+  step = clip // t
+  latents = max(t // 2, -(-n_cond_frames // step))
+  shared = latents * step
+  if latents >= t:  # whole latent frames would leave nothing new: the conditioning frames alone do
+    latents, shared = 0, n_cond_frames
+  if not 0 < shared < clip:
+    why = (
+      f'its latent grid {spec.latent_shape} has a single latent frame, so that no codes can be kept'
+      ', and it is not conditioned on frames (prior.n_cond_frames=0)'
+      if not n_cond_frames
+      else f'all {clip} frames of its clips are conditioning frames'
+    )
+    raise ValueError(f'this model cannot go on beyond the {clip} frames of a clip: {why}')
+  starts = [0]
+  while starts[-1] + clip < num_frames:
+    starts.append(starts[-1] + clip - shared)
+  return Windows(clip, shared, latents, tuple(starts))
+
+
+def join(video: np.ndarray, clip: np.ndarray, shared: int) -> np.ndarray:
+  """Appends a clip to a video; over the frames that they share it fades from the one to the other.
+
+  Args:
+    video: float32 [n T H W 3].
+    clip: float32 [n T' H W 3].
+    shared: how many of the video's last frames are the clip's first.
+  """
+  new = (np.arange(shared, dtype=np.float32) + 1) / (shared + 1)
+  new = new[:, None, None, None]
+  faded = (1 - new) * video[:, video.shape[1] - shared :] + new * clip[:, :shared]
+  return np.concatenate([video[:, : video.shape[1] - shared], faded, clip[:, shared:]], axis=1)
