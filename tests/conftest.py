@@ -9,3 +9,5 @@ EIGHT = '--xla_force_host_platform_device_count=8'
 
 os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} {QUICK} {EIGHT}'
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+# libtpu, which tests of planning compile with, must not be asked for a TPU.
+os.environ.setdefault('JAX_PLATFORMS', 'cpu')

@@ -14,7 +14,18 @@ LAYERS = [
   {'input', 'training', 'sampling', 'evaluation', 'interop', 'media'},
   {'config', 'api', 'generation', 'tokenizer', 'workdir', 'exchange'},
   {'stages'},
-  {'main', 'sample', 'evaluate', 'encode', 'inspect_data', 'import_torch', 'export_torch', 'cli'},
+  {'planning'},
+  {
+    'main',
+    'plan',
+    'sample',
+    'evaluate',
+    'encode',
+    'inspect_data',
+    'import_torch',
+    'export_torch',
+    'cli',
+  },
 ]
 """From the bottom up; a module imports from its own layer and those below."""
 

@@ -11,6 +11,8 @@ from absl import logging as absl_logging
 
 from videogpt_jax.training.distributed import EXIT_PREEMPTED, PreemptedError, stop
 
+from videogpt_jax.planning.environment import describe_missing_tpu
+
 CPU_FLAG = '--xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_DOT'
 """XLA's CPU backend then takes a faster library for products and 2-D convolutions (up to twice as
 fast here). Known to jaxlib 0.10 and 0.11, which requirements.txt asks for."""
@@ -21,6 +23,7 @@ def start(main: Callable[[Sequence[str]], None]):
   flags_given = os.environ.get('XLA_FLAGS', '')
   if 'xla_cpu_experimental_ynn_fusion_type' not in flags_given:
     os.environ['XLA_FLAGS'] = f'{flags_given} {CPU_FLAG}'.strip()
+  describe_missing_tpu()
   # TensorFlow only reads clips here; without these it greets at start-up.
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')

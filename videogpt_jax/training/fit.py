@@ -1,6 +1,7 @@
 """The one training loop: data, state, restore, step, log, evaluate, save."""
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
@@ -125,12 +126,22 @@ def fit(
 def prepare(
   stage: Stage, config: TrainingConfig, mesh: Mesh, checkpoints: Checkpoints, key: jax.Array
 ) -> tuple[TrainState, Callable]:
-  """Returns the state to go on from, placed on the mesh, and the compiled train step."""
+  """Returns the state to go on from, placed on the mesh, and the train step, to be compiled."""
+  like, step_fn = on_devices(stage, config, mesh)
+  if checkpoints.latest_step() is not None:
+    return checkpoints.restore(like), step_fn
+  init = functools.partial(init_state, stage, config.optimizer, config.steps)
+  places = jax.tree.map(lambda a: a.sharding, like)
+  return jax.jit(init, out_shardings=places)(key), step_fn
 
-  def init(key):
-    return init_state(stage, config.optimizer, config.steps, key)
 
-  abstract = jax.eval_shape(init, key)
+def on_devices(stage: Stage, config: TrainingConfig, mesh: Mesh) -> tuple[TrainState, Callable]:
+  """Returns what a run compiles: the shapes of its state, placed on the mesh, and the train step.
+
+  Nothing is computed, so that the devices may be ones that are only described (planning/).
+  """
+  init = functools.partial(init_state, stage, config.optimizer, config.steps)
+  abstract = jax.eval_shape(init, jax.random.key(0))
   places = shardings(abstract, mesh)
   replicated = NamedSharding(mesh, P())
   step_fn = jax.jit(
@@ -139,12 +150,10 @@ def prepare(
     out_shardings=(places, replicated),
     donate_argnums=0,
   )
-  if checkpoints.latest_step() is None:
-    return jax.jit(init, out_shardings=places)(key), step_fn
   like = jax.tree.map(
     lambda a, s: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=s), abstract, places
   )
-  return checkpoints.restore(like), step_fn
+  return like, step_fn
 
 
 def evaluate(

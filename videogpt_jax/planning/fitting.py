@@ -1,0 +1,79 @@
+"""Which batch fits a chip's memory, and what would make a program fit that does not."""
+
+import math
+from collections.abc import Callable
+
+from videogpt_jax.config import Experiment
+from videogpt_jax.planning.chips import Topology
+from videogpt_jax.planning.compiler import DoesNotFitError
+from videogpt_jax.planning.estimate import Estimate, estimate
+from videogpt_jax.planning.programs import Step
+
+Tried = Estimate | DoesNotFitError
+"""What comes of compiling a program."""
+
+
+def attempt(step: Step, topology: Topology) -> Tried:
+  """Returns the estimate of a program, or why the chip's memory does not hold it."""
+  try:
+    return estimate(step, topology)
+  except DoesNotFitError as error:
+    return error
+
+
+def largest_batch(make: Callable[[int], Step], first: Tried, step: Step, topology: Topology) -> int:
+  """Returns about the largest batch whose program fits, or 0.
+
+  All else being equal a program's memory is a line in the batch; this draws it through the given
+  program and one other, which it compiles.
+
+  Args:
+    make: the program of a batch size.
+    first: what came of `step`.
+    step: the program of the wanted batch size.
+    topology: what it is for.
+  """
+  shares = step.mesh.shape['data'] * step.mesh.shape['fsdp']
+  other = make(shares if step.batch_size > shares else 2 * shares)
+  tried = {step.batch_size: first, other.batch_size: attempt(other, topology)}
+  (small, least), (large, most) = sorted((size, _needed(t)) for size, t in tried.items())
+  a_clip = max((most - least) / (large - small), 1.0)
+  room = topology.chip.usable - least
+  return max(math.floor((small + room / a_clip) / shares) * shares, 0)
+
+
+def remedies(
+  step: Step, experiment: Experiment, error: DoesNotFitError, topology: Topology, largest: int
+) -> list[str]:
+  """What would make a program fit, the cheapest first.
+
+  Args:
+    step: the program.
+    experiment: whose it is.
+    error: by how much it does not fit.
+    topology: where.
+    largest: the largest batch that fits, 0 if none does.
+  """
+  axes, ways = step.mesh.shape, []
+  if largest:
+    key = 'sample.num' if step.name == 'sample' else f'{step.name}_training.batch_size'
+    ways.append(f'--config.{key}={largest}')
+  if step.name == 'prior':
+    if experiment.prior.remat != 'full':
+      ways.append('--config.prior.remat=full')
+    if experiment.prior.dtype != 'bfloat16':
+      ways.append('--config.prior.dtype=bfloat16')
+  elif step.name == 'vqvae' and experiment.vqvae.dtype != 'bfloat16':
+    ways.append('--config.vqvae.dtype=bfloat16')
+  state = sum(size for name, size in step.part_bytes().items() if name != 'batch')
+  if axes['data'] > 1 and state > topology.chip.usable / 4:
+    ways.append(f'--config.mesh.fsdp={axes["fsdp"] * axes["data"]} (parameters shared by more)')
+  chips = topology.n_chips * error.needed / topology.chip.usable
+  bigger = [s for s in topology.chip.slices if math.prod(map(int, s.split('x'))) >= chips]
+  if bigger:
+    ways.append(f'--topology={topology.chip.name}:{bigger[0]} at the same batch, shared out evenly')
+  return ways
+
+
+def _needed(tried: Tried) -> float:
+  return tried.peak if isinstance(tried, Estimate) else tried.needed

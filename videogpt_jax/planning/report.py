@@ -1,0 +1,114 @@
+"""A plan as text."""
+
+import math
+from collections.abc import Sequence
+
+from videogpt_jax.planning.chips import GIB
+from videogpt_jax.planning.collectives import KINDS, by_kind
+from videogpt_jax.planning.estimate import Estimate
+from videogpt_jax.planning.programs import Step
+
+SCOPE = (
+  'Estimates of compiled programs at published peaks, not measurements. A step = max(products, HBM '
+  'traffic) + exchange; overlap makes it shorter, everything else longer.'
+)
+
+
+EXTRAPOLATED = 64
+"""Batches beyond so many times the compiled one are not told as a number."""
+
+WHAT = {'vqvae': 'VQ-VAE training step', 'prior': 'prior training step', 'sample': 'sampler'}
+
+
+def describe(found: Estimate, largest_batch: int | None = None) -> str:
+  """Returns the lines on one program.
+
+  Args:
+    found: the program.
+    largest_batch: see `fitting.largest_batch`, if it was looked for.
+  """
+  chip, step = found.topology.chip, found.step
+  entries = [(name, size(part)) for name, part in found.parts.items() if part]
+  entries.append(('activations, gradients, gathered', size(found.temporaries)))
+  entries.append(
+    ('peak memory', f'{size(found.peak)} of {size(chip.hbm)}: fits{_most(step, largest_batch)}')
+  )
+  entries.append(('operations', unit(found.flops, 'FLOP')))
+  if found.unknown_kernels:
+    entries.append(('', f'and {found.unknown_kernels} kernels that do not state theirs'))
+  entries.append(('HBM traffic', unit(found.hbm_bytes, 'B')))
+  sums = by_kind(found.collectives)
+  for kind in (kind for kind in KINDS if kind in sums):
+    count, sent = sums[kind]
+    entries.append((kind, f'{unit(sent, "B")} sent, {count} times'))
+  terms = (
+    ('products', found.compute_seconds),
+    ('HBM', found.hbm_seconds),
+    ('exchange', found.ici_seconds),
+  )
+  entries.append(
+    (
+      'time',
+      f'{unit(found.seconds, "s")}: ' + ', '.join(f'{name} {unit(t, "s")}' for name, t in terms),
+    )
+  )
+  per_hour = found.clips_per_second / found.topology.n_chips * 3600
+  entries.append(
+    (
+      'utilisation',
+      f'{found.utilisation:.0%} of {unit(chip.flops, "FLOP/s")}, {per_hour:,.0f} clips a chip-hour',
+    )
+  )
+  title = (
+    f'{WHAT[step.name]}, {step.batch_size} clips, on {found.topology.name} '
+    f'({axes_text(step.mesh.shape)}); a chip:'
+  )
+  return '\n'.join([title, *(f'  {name:32s} {text}' for name, text in entries)])
+
+
+def _most(step: Step, largest_batch: int | None) -> str:
+  if largest_batch is None:
+    return ''
+  if largest_batch > EXTRAPOLATED * step.batch_size:
+    return f'; more than {EXTRAPOLATED} times the batch does, too'
+  return f'; the largest batch that does is about {largest_batch}'
+
+
+def size(n_bytes: float) -> str:
+  """'1.50 GiB'."""
+  power = min(int(math.log2(max(n_bytes, 1)) // 10), 3)
+  return f'{n_bytes / 1024**power:.4g} {("B", "KiB", "MiB", "GiB")[power]}'
+
+
+def unit(value: float, name: str) -> str:
+  """'1.5 ms', '459 TFLOP/s': three figures and a prefix."""
+  prefixes = {-3: 'n', -2: 'u', -1: 'm', 0: '', 1: 'k', 2: 'M', 3: 'G', 4: 'T', 5: 'P', 6: 'E'}
+  power = math.floor(math.log10(value) / 3) if value > 0 else 0
+  power = min(max(power, -3), 6)
+  return f'{value / 1000**power:.3g} {prefixes[power]}{name}'
+
+
+HEADER = (
+  f'{"topology":12s} {"mesh":34s} {"batch":>6s} {"memory":>9s} {"step":>10s} {"exchange":>9s} '
+  f'{"MFU":>5s} {"clips/s":>9s}'
+)
+
+
+def row(found: Estimate) -> str:
+  """Returns one line of a comparison, under `HEADER`."""
+  return (
+    f'{found.topology.name:12s} {axes_text(found.step.mesh.shape):34s} {found.step.batch_size:6d} '
+    f'{found.peak / GIB:5.1f} GiB {found.seconds * 1e3:7.1f} ms {found.communication_share:9.0%} '
+    f'{found.utilisation:5.0%} {found.clips_per_second:9.1f}'
+  )
+
+
+def ranking(found: Sequence[Estimate]) -> str:
+  """Returns the comparison, most clips a second first."""
+  best = sorted(found, key=lambda e: -e.clips_per_second)
+  return '\n'.join([HEADER, *map(row, best)])
+
+
+def axes_text(axes: dict[str, int]) -> str:
+  """'data 4, fsdp 2': the axes of a mesh that share something out."""
+  return ', '.join(f'{name} {size}' for name, size in axes.items() if size > 1) or 'one device'
