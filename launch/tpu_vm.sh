@@ -1,0 +1,85 @@
+#!/usr/bin/env bash
+# A run on a Cloud TPU slice: asks for it, installs on all of its hosts, runs, and asks again if the
+# slice is taken away. The run goes on from its last checkpoint, which must be in a bucket.
+#
+#   launch/tpu_vm.sh NAME ACCELERATOR ZONE BUCKET [flags of videogpt_jax.main]
+#   launch/tpu_vm.sh bair v5litepod-8 us-west4-a gs://my-bucket/bair --config=configs/bair.py
+#
+# From the environment: SPOT=1 for spot capacity (the default; SPOT= for on-demand), RUNTIME, the
+# image of the hosts, REPOSITORY and REVISION, what they check out. Needs gcloud, logged in, with a
+# project set. docs/scale.md explains all of it.
+set -euo pipefail
+
+if (( $# < 4 )); then
+  sed -n '2,10s/^# \{0,1\}//p' "$0" >&2
+  exit 2
+fi
+name=$1 accelerator=$2 zone=$3 bucket=$4
+shift 4
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+REPOSITORY=${REPOSITORY:-$(git -C "$here" remote get-url origin)}
+REVISION=${REVISION:-$(git -C "$here" rev-parse HEAD)}
+SPOT=${SPOT-1}
+case $accelerator in
+  v6e-*) RUNTIME=${RUNTIME:-v2-alpha-tpuv6e} ;;
+  v5p-*) RUNTIME=${RUNTIME:-v2-alpha-tpuv5} ;;
+  v5litepod-*) RUNTIME=${RUNTIME:-v2-alpha-tpuv5-lite} ;;
+  *) RUNTIME=${RUNTIME:-tpu-ubuntu2204-base} ;;
+esac
+
+tpus() { gcloud compute tpus "$@" --zone="$zone" --quiet; }
+
+state() {
+  tpus queued-resources describe "$name" --format='value(state.state)' 2>/dev/null || echo NONE
+}
+
+on_all_hosts() { tpus tpu-vm ssh "$name" --worker=all --command="$1"; }
+
+request() {
+  local -a capacity=()
+  if [[ -n $SPOT ]]; then capacity=(--spot); fi
+  tpus queued-resources create "$name" --node-id="$name" --accelerator-type="$accelerator" \
+    --runtime-version="$RUNTIME" "${capacity[@]}"
+}
+
+wait_for_slice() {
+  while true; do
+    case $(state) in
+      ACTIVE) return ;;
+      NONE) request ;;
+      FAILED | SUSPENDED) tpus queued-resources delete "$name" --force ;;
+      *) sleep 60 ;;
+    esac
+  done
+}
+
+# jax.distributed finds the other hosts of a slice by itself: nothing is to be set for it.
+install='set -e
+  if [ ! -d videogpt_jax ]; then git clone --quiet '"$(printf %q "$REPOSITORY")"' videogpt_jax; fi
+  cd videogpt_jax
+  git fetch --quiet && git checkout --quiet '"$(printf %q "$REVISION")"'
+  if [ ! -x .venv/bin/python ]; then
+    python3 -m venv .venv
+    .venv/bin/pip install --quiet -r requirements.lock "jax[tpu]"
+  fi'
+run="cd videogpt_jax && .venv/bin/python -m videogpt_jax.main --workdir=$(printf %q "$bucket")"
+for flag in "$@"; do run+=" $(printf %q "$flag")"; done
+
+preempted=75 # training/distributed.py: saved and ended, because the machine is taken away
+while true; do
+  wait_for_slice
+  status=0
+  on_all_hosts "$install" && on_all_hosts "$run" || status=$?
+  if (( status == 0 )); then
+    break
+  fi
+  sleep 30 # a slice that is being taken away says so by now
+  if [[ $(state) == ACTIVE ]] && (( status != preempted )); then
+    echo "the run failed with status $status on a slice that is still there; it is kept: look at it" \
+      "with: gcloud compute tpus tpu-vm ssh $name --zone=$zone" >&2
+    exit "$status"
+  fi
+  echo "the slice was taken away; asking for another" >&2
+done
+tpus queued-resources delete "$name" --force
