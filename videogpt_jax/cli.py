@@ -9,9 +9,8 @@ import jax
 from absl import app, flags
 from absl import logging as absl_logging
 
-from videogpt_jax.training.distributed import EXIT_PREEMPTED, PreemptedError, stop
-
 from videogpt_jax.planning.environment import describe_missing_tpu
+from videogpt_jax.training.distributed import EXIT_PREEMPTED, PreemptedError, stop
 
 CPU_FLAG = '--xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_DOT'
 """XLA's CPU backend then takes a faster library for products and 2-D convolutions (up to twice as

@@ -38,9 +38,17 @@ def test_the_table_places_parameters_and_what_belongs_to_them():
   mesh = make_mesh(MeshConfig(2, 2, 2))
   kernel = jax.ShapeDtypeStruct((3, 8, 8), np.float32)
   odd = jax.ShapeDtypeStruct((3, 8, 7), np.float32)
-  tree = {'mu': {'blocks': {'attn': {'query': {'kernel': kernel}}, 'mlp_in': {'kernel': odd}}}}
+  tree = {
+    'mu': {
+      'blocks': {
+        'attn': {'query': {'kernel': kernel}, 'value': {'kernel': kernel}},
+        'mlp_in': {'kernel': odd},
+      }
+    }
+  }
   placed = shardings(tree, mesh)['mu']['blocks']
-  assert placed['attn']['query']['kernel'].spec == P(None, 'fsdp', 'tensor')
+  for name in ('query', 'value'):
+    assert placed['attn'][name]['kernel'].spec == P(None, 'fsdp', 'tensor')
   assert placed['mlp_in']['kernel'].spec == P(None, 'fsdp', None)
 
 

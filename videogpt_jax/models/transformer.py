@@ -141,21 +141,26 @@ class MultiHeadAttention(nnx.Module):
 
   def queries(self, x: jax.Array) -> jax.Array:
     """[B L D] -> [B L N d]."""
-    q = rearrange(self.query(x), 'B L (N d) -> B L N d', N=self.n_heads)
+    q = self._split(self.query(x))
     return constrain(self.query_norm(q) if self.qk_norm else q, 'B L N d')
 
   def keys_values(self, memory: jax.Array) -> tuple[jax.Array, jax.Array]:
     """[B S M] -> keys [B S N d] and values [B S N M/N]."""
-    k, v = (
-      rearrange(f(memory), 'B S (N d) -> B S N d', N=self.n_heads) for f in (self.key, self.value)
-    )
+    k, v = self._split(self.key(memory)), self._split(self.value(memory))
     k = self.key_norm(k) if self.qk_norm else k
     return constrain(k, 'B S N d'), constrain(v, 'B S N d')
 
   def project(self, y: jax.Array) -> jax.Array:
     """[B L N d] -> [B L D]."""
-    y = constrain(y, 'B L N d')
-    return constrain(self.out(rearrange(y, 'B L N d -> B L (N d)')), 'B L D')
+    y = rearrange(constrain(y, 'B L N d'), 'B L N d -> B L (N d)')
+    return constrain(self.out(constrain(y, 'B L Q')), 'B L D')
+
+  def _split(self, x: jax.Array) -> jax.Array:
+    """[B L (N d)] -> [B L N d].
+
+    The product that made x is done where its positions are; only then heads change places.
+    """
+    return rearrange(constrain(x, 'B L Q'), 'B L (N d) -> B L N d', N=self.n_heads)
 
 
 def gelu2(x: jax.Array) -> jax.Array:

@@ -98,7 +98,7 @@ def _candidates(name, experiment, topology, devices, batch_sizes) -> Iterator[Ca
     )
     state_bytes, params = bytes_per_device(placed), bytes_per_device(placed.params)
     for batch_size in batch_sizes:
-      shares = sizes.data * sizes.fsdp
+      shares = sizes.data * sizes.fsdp * training.grad_accum_steps
       if batch_size % shares == 0:
         clips = batch_size // shares
         exchange = _exchange(name, experiment, sizes, params, clips) / clips

@@ -33,7 +33,7 @@ def largest_batch(make: Callable[[int], Step], first: Tried, step: Step, topolog
     step: the program of the wanted batch size.
     topology: what it is for.
   """
-  shares = step.mesh.shape['data'] * step.mesh.shape['fsdp']
+  shares = step.shares
   other = make(shares if step.batch_size > shares else 2 * shares)
   tried = {step.batch_size: first, other.batch_size: attempt(other, topology)}
   (small, least), (large, most) = sorted((size, _needed(t)) for size, t in tried.items())
@@ -55,6 +55,9 @@ def remedies(
     largest: the largest batch that fits, 0 if none does.
   """
   axes, ways = step.mesh.shape, []
+  if step.name != 'sample' and step.batch_size % (2 * step.shares) == 0:
+    steps = step.shares // (axes['data'] * axes['fsdp'])
+    ways.append(f'--config.{step.name}_training.grad_accum_steps={2 * steps} or more')
   if largest:
     key = 'sample.num' if step.name == 'sample' else f'{step.name}_training.batch_size'
     ways.append(f'--config.{key}={largest}')

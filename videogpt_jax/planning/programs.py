@@ -41,6 +41,7 @@ class Step:
   Attributes:
     name: of `STAGES`.
     batch_size: clips a step, over all devices.
+    shares: what the batch size must be divisible by.
     mesh: the devices.
     parts: the arguments by what they are, as placed shapes: 'parameters', 'optimiser state', ...
     lower: traces the program.
@@ -48,6 +49,7 @@ class Step:
 
   name: str
   batch_size: int
+  shares: int
   mesh: Mesh
   parts: dict[str, Any]
   lower: Callable[[], jax.stages.Lowered]
@@ -87,7 +89,7 @@ def make_step(name: str, experiment: Experiment, mesh: Mesh, batch_size: int | N
   stage, training = stage_of(name, experiment)
   if batch_size:
     training = dataclasses.replace(training, batch_size=batch_size)
-  check_batch(training.batch_size, mesh)
+  check_batch(training.batch_size, mesh, training.grad_accum_steps, f'{name}_training')
   return _train_step(stage, training, _batch(name, experiment, training.batch_size, mesh), mesh)
 
 
@@ -112,7 +114,8 @@ def _train_step(stage: Stage, training: TrainingConfig, batch: dict, mesh: Mesh)
     'batch': batch,
   }
   lower = lambda: step_fn.lower(state, frozen, batch, key)
-  return Step(stage.name, training.batch_size, mesh, parts, lower)
+  shares = mesh.shape['data'] * mesh.shape['fsdp'] * training.grad_accum_steps
+  return Step(stage.name, training.batch_size, shares, mesh, parts, lower)
 
 
 def _sampler(experiment: Experiment, mesh: Mesh, batch_size: int) -> Step:
@@ -145,7 +148,7 @@ def _sampler(experiment: Experiment, mesh: Mesh, batch_size: int) -> Step:
 
   parts = {'parameters': state, 'batch': (keys, conditions)}
   lower = lambda: jax.jit(on_mesh(draw, mesh)).lower(state, codebook, keys, conditions)
-  return Step('sample', batch_size, mesh, parts, lower)
+  return Step('sample', batch_size, shares, mesh, parts, lower)
 
 
 def _tokenizer(experiment: Experiment) -> Tokenizer:

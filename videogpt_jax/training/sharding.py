@@ -47,12 +47,13 @@ ACTIVATIONS: dict[str, tuple[str, ...]] = {
   'N': ('tensor', 'sequence'),
   'L': ('sequence',),
   'F': ('tensor',),
+  'Q': ('tensor',),
   'K': ('tensor',),
 }
 """Which mesh axes share out which axis of an activation, see `models.placement.placed`.
 
-B clips, N heads, L positions of the prior, F hidden units of its feed-forward, K codes to choose
-from."""
+B clips, N heads, L positions of the prior, F hidden units of its feed-forward, Q all heads of a
+position side by side, K codes to choose from."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,9 +146,9 @@ def shardings(tree: Any, mesh: Mesh) -> Any:
   """
 
   def place(path, leaf):
-    # A path ends in '.value' or so, whatever holds the array; the names are what counts.
+    # A path may end in '.value', of what holds the array; attention's `value` stands before that.
     names = [str(getattr(k, 'key', getattr(k, 'name', getattr(k, 'idx', k)))) for k in path]
-    name = '/'.join(n for n in names if n != 'value')
+    name = '/'.join(names).removesuffix('/value')
     spec = next((spec for rule, spec in RULES if re.search(rule + '$', name)), P())
     if len(spec) != leaf.ndim:
       spec = P()
