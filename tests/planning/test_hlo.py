@@ -93,3 +93,45 @@ def test_collectives_have_their_axes_counts_and_bytes():
   assert sums == {4 * 32 * 4}  # a device's four rows of the product
   count, sent = by_kind(c for c in found if c.kind == 'all-reduce')['all-reduce']
   assert (count, sent) == (5, 5 * 2 * 0.5 * 4 * 32 * 4)
+
+
+UNROLLED = """HloModule unrolled
+
+%body (p: (s32[], f32[4,8])) -> (s32[], f32[4,8]) {
+  %p = (s32[], f32[4,8]{1,0}) parameter(0)
+  %i = s32[] get-tuple-element(%p), index=0
+  %x = f32[4,8]{1,0} get-tuple-element(%p), index=1
+  %w = f32[8,8]{1,0} constant({ {
+}}, metadata={op_name="a mask, printed over several lines"})
+  %two = s32[] constant(2)
+  %y = f32[4,8]{1,0} dot(%x, %w), lhs_contracting_dims={1}, rhs_contracting_dims={0}
+  %z = f32[4,8]{1,0:S(1)} dot(%y, %w), lhs_contracting_dims={1}, rhs_contracting_dims={0}
+  %j = s32[] add(%i, %two)
+  ROOT %t = (s32[], f32[4,8]{1,0}) tuple(%j, %z)
+}
+
+%condition (q: (s32[], f32[4,8])) -> pred[] {
+  %q = (s32[], f32[4,8]{1,0}) parameter(0)
+  %n = s32[] constant(6)
+  %k = s32[] get-tuple-element(%q), index=0
+  ROOT %less = pred[] compare(%k, %n), direction=LT
+}
+
+ENTRY %main (a: (s32[], f32[4,8])) -> (s32[], f32[4,8]) {
+  %a = (s32[], f32[4,8]{1,0}) parameter(0)
+  ROOT %loop = (s32[], f32[4,8]{1,0}) while(%a), condition=%condition, body=%body
+}
+"""
+
+
+def test_a_loop_that_the_compiler_has_unrolled_runs_half_as_often():
+  program = hlo.parse(UNROLLED)
+  assert program.runs['body'] == 3
+  assert cost.flops(program) == 6 * 2 * 4 * 8 * 8
+
+
+def test_what_stays_in_on_chip_memory_moves_nothing():
+  program = hlo.parse(UNROLLED)
+  x, w = 4 * 8 * 4, 8 * 8 * 4
+  counter = 3 * (2 + 1) * 4 + 4 * (2 * 4 + 1)  # additions; comparisons, whose result is a byte
+  assert cost.hbm_bytes(program) == 3 * ((x + w + x) + (x + w)) + counter

@@ -21,8 +21,8 @@ class Estimate:
     parts: bytes of each part of the arguments.
     temporaries: bytes of activations, gradients and gathered parameters, at their peak.
     peak: bytes of everything, at its peak.
-    flops: of products and convolutions.
-    unknown_kernels: hand-written kernels whose operations are not among these.
+    flops: of products and convolutions, those of attention's kernels by formula.
+    unknown_kernels: hand-written kernels that do not state their operations.
     hbm_bytes: read and written.
     collectives: what it exchanges.
   """
@@ -93,6 +93,7 @@ def read(step: Step, topology: Topology, compiled: jax.stages.Compiled) -> Estim
   """Returns the estimate of a compiled step."""
   program = hlo.parse(compiled.as_text())
   memory = compiled.memory_analysis()
+  unknown = cost.kernels_without_cost(program)
   outputs = memory.output_size_in_bytes - memory.alias_size_in_bytes
   return Estimate(
     step=step,
@@ -103,8 +104,8 @@ def read(step: Step, topology: Topology, compiled: jax.stages.Compiled) -> Estim
     + memory.temp_size_in_bytes
     + memory.generated_code_size_in_bytes
     + outputs,
-    flops=cost.flops(program),
-    unknown_kernels=cost.kernels_without_cost(program),
+    flops=cost.flops(program) + (step.attention_flops if unknown else 0),
+    unknown_kernels=unknown,
     hbm_bytes=cost.hbm_bytes(program),
     collectives=tuple(collectives(program, dict(step.mesh.shape))),
   )

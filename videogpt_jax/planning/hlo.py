@@ -128,15 +128,24 @@ class Program:
     if known:
       return int(known.group(1))
     condition = self.computations[loop.attribute('condition')]
-    constants = [
-      int(found.group(1))
-      for instruction in condition.values()
-      if instruction.opcode == 'constant' and (found := re.match(r'\((\d+)\)', instruction.text))
-    ]
-    # What jax.lax.scan makes: a counter from 0 against one constant.
-    if len(constants) != 1:
-      raise ValueError(f'the trip count of {loop.name} is not in its condition: {constants}')
-    return constants[0]
+    limits = [n for i in condition.values() if (n := _constant(i)) is not None]
+    # What jax.lax.scan and the partitioner make: a counter from 0 against one constant.
+    if len(limits) != 1:
+      raise ValueError(f'the trip count of {loop.name} is not in its condition: {limits}')
+    return -(-limits[0] // self._stride(loop, condition))
+
+  def _stride(self, loop: Instruction, condition: dict[str, Instruction]) -> int:
+    """By how much a loop's counter grows: 2 where the compiler has put two trips into one."""
+    reads = [i for i in condition.values() if i.opcode == 'get-tuple-element']
+    body = self.computations[loop.attribute('body')]
+    (root,) = (i for i in body.values() if i.is_root)
+    if len(reads) != 1 or root.opcode != 'tuple':
+      return 1
+    grown = body.get(root.operands[int(reads[0].attribute('index'))])
+    if grown is None or grown.opcode != 'add':
+      return 1
+    steps = [n for name in grown.operands if (n := _constant(body[name])) is not None]
+    return steps[0] if len(steps) == 1 else 1
 
   def _called(self, instruction: Instruction) -> Iterator[tuple[str, int]]:
     if instruction.opcode == 'while':
@@ -163,13 +172,19 @@ def parse(text: str) -> Program:
     if header:
       current = computations.setdefault(header.group(2), {})
       entry = header.group(2) if header.group(1) else entry
-    elif line.startswith('}'):
+    elif line.rstrip() == '}':  # constants of several lines end in more
       current = None
     elif current is not None and (instruction := _instruction(line)):
       current[instruction.name] = instruction
   if not entry:
     raise ValueError('this is no text of a compiled program: it has no ENTRY computation')
   return Program(computations, entry)
+
+
+def _constant(instruction: Instruction) -> int | None:
+  """The value of an integer constant."""
+  found = re.match(r'\((\d+)\)', instruction.text)
+  return int(found.group(1)) if found and instruction.opcode == 'constant' else None
 
 
 def _instruction(line: str) -> Instruction | None:

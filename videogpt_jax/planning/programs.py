@@ -15,6 +15,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from videogpt_jax.config import Experiment
+from videogpt_jax.models.attention import strided_mask
 from videogpt_jax.models.prior import Prior
 from videogpt_jax.models.vqvae import VQVAE
 from videogpt_jax.sampling.controls import make_controls
@@ -43,6 +44,8 @@ class Step:
     batch_size: clips a step, over all devices.
     shares: what the batch size must be divisible by.
     mesh: the devices.
+    attention_flops: operations of the prior's self-attention on one device, by formula: what a
+      kernel that does not state its own counts with.
     parts: the arguments by what they are, as placed shapes: 'parameters', 'optimiser state', ...
     lower: traces the program.
   """
@@ -53,6 +56,7 @@ class Step:
   mesh: Mesh
   parts: dict[str, Any]
   lower: Callable[[], jax.stages.Lowered]
+  attention_flops: float = 0.0
 
   def part_bytes(self) -> dict[str, int]:
     """Bytes of each part on one device."""
@@ -90,7 +94,28 @@ def make_step(name: str, experiment: Experiment, mesh: Mesh, batch_size: int | N
   if batch_size:
     training = dataclasses.replace(training, batch_size=batch_size)
   check_batch(training.batch_size, mesh, training.grad_accum_steps, f'{name}_training')
-  return _train_step(stage, training, _batch(name, experiment, training.batch_size, mesh), mesh)
+  batch = _batch(name, experiment, training.batch_size, mesh)
+  step = _train_step(stage, training, batch, mesh)
+  if name == 'vqvae':
+    return step
+  flops = training.batch_size * attention_flops(experiment) / mesh.size
+  return dataclasses.replace(step, attention_flops=flops)
+
+
+def attention_flops(experiment: Experiment) -> float:
+  """Operations of the prior's self-attention for a clip, in a training step with a TPU's kernel.
+
+  Two products forward; seven backward, which computes scores and their gradients twice, for queries
+  and for keys and values; two more where the block is computed again.
+  """
+  prior, grid = experiment.prior, experiment.codes.latent_shape
+  length = math.prod(grid)
+  pairs = length * (length + 1) / 2
+  if prior.attn_type == 'sparse':
+    mask = strided_mask(grid, prior.attn_block, prior.n_local_blocks)
+    pairs = float(mask.layout.sum()) * mask.block**2
+  products = 2 + 7 + (2 if prior.remat == 'full' else 0)
+  return products * 2 * pairs * prior.hidden_dim * prior.n_layers
 
 
 def stage_of(name: str, experiment: Experiment) -> tuple[Stage, TrainingConfig]:

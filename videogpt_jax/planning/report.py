@@ -35,7 +35,8 @@ def describe(found: Estimate, largest_batch: int | None = None) -> str:
   )
   entries.append(('operations', unit(found.flops, 'FLOP')))
   if found.unknown_kernels:
-    entries.append(('', f'and {found.unknown_kernels} kernels that do not state theirs'))
+    by_formula = unit(found.step.attention_flops, 'FLOP')
+    entries.append(('', f'{by_formula} of these by formula, of {found.unknown_kernels} kernels'))
   entries.append(('HBM traffic', unit(found.hbm_bytes, 'B')))
   sums = by_kind(found.collectives)
   for kind in (kind for kind in KINDS if kind in sums):
