@@ -32,6 +32,8 @@ RULES: tuple[tuple[str, P], ...] = (
   (r'blocks/mlp_out/kernel', P(None, 'tensor', 'fsdp')),
   (r'fc_in/kernel', P(None, 'fsdp')),
   (r'fc_out/kernel', P('fsdp', 'tensor')),
+  # The VQ-VAE's axial attention.
+  (r'attn_[wht]/(query|key|value|out)/kernel', P('fsdp', None)),
   # Convolutions, of the VQ-VAE and of the frame conditioner: output channels.
   (r'(conv\w*|convs/\d+|convts/\d+|stem|proj_conv)/kernel', P(None, None, None, None, 'fsdp')),
 )
