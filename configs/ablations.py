@@ -13,8 +13,14 @@ What a row does not name is that of configs/bair.py with 16 layers. Cost: not me
 
 import dataclasses
 
-from configs import bair, paper
+from configs import bair
 from videogpt_jax.config import Experiment
+from videogpt_jax.input.config import DatasetConfig
+from videogpt_jax.models.transformer import PriorConfig
+from videogpt_jax.models.vqvae import VQVAEConfig
+from videogpt_jax.sampling.config import SampleConfig
+from videogpt_jax.training.fit import TrainingConfig
+from videogpt_jax.training.optimizer import OptimizerConfig
 
 AXIAL = ('with', 'without')
 LAYERS = (2, 4, 8, 16)
@@ -40,41 +46,87 @@ ROWS = {
   'codebooks': tuple(CODEBOOKS),
 }
 
-# Without attention, extra residual layers keep the parameters (T3): of 240 channels, attention has
-# 0.69 million a layer and a residual layer 0.81 million, so that 4 of both weigh about 7 of these.
-_LAYERS_WITHOUT_ATTENTION = 7
+PAPER_CODES = 1024
+
+REDUCED = 'reduced'
 
 
-def experiment(table: str, row: str) -> Experiment:
+def experiment(table: str, row: str, reduced: bool = False) -> Experiment:
   """One row of one table.
 
+  Args:
+    table, row: of `ROWS`.
+    reduced: on the embedded digits instead of BAIR, at a size that a laptop trains in minutes.
   Raises:
     ValueError: there is no such table or row.
   """
   if row not in map(str, ROWS.get(table, ())):
     options = '; '.join(f'{name},{"|".join(map(str, rows))}' for name, rows in ROWS.items())
     raise ValueError(f'ablation ({table},{row}) must be one of {options}')
-  base = dataclasses.replace(bair.experiment(16), name=f'bair_{table}_{row}')
+  base = _reduced() if reduced else bair.experiment(16)
+  base = dataclasses.replace(base, name=f'{base.name}_{table}_{row}')
   if table == 'layers':
-    return dataclasses.replace(base, prior=bair.experiment(int(row)).prior)
-  vqvae = {
-    'axial': lambda: _without_attention() if row == 'without' else base.vqvae,
-    'latent_size': lambda: paper.vqvae(_downsample(row)),
-    'codes': lambda: paper.vqvae((2, 2, 2), n_codes=int(row)),
-    'codebooks': lambda: paper.vqvae(_downsample(CODEBOOKS[int(row)]), n_codebooks=int(row)),
-  }
-  return dataclasses.replace(base, vqvae=vqvae[table]())
+    prior = dataclasses.replace(base.prior, n_layers=int(row))
+    return dataclasses.replace(base, prior=prior)
+  return dataclasses.replace(base, vqvae=_vqvae(base.vqvae, table, row))
 
 
 def get_config(argument: str = 'layers,16'):
-  table, _, row = argument.partition(',')
-  return experiment(table, row).to_config_dict()
+  table, row, *size = [*argument.split(','), '']
+  if size not in ([''], [REDUCED, '']):
+    raise ValueError(f'ablation ({argument}) must be TABLE,ROW or TABLE,ROW,{REDUCED}')
+  return experiment(table, row, bool(size[0])).to_config_dict()
 
 
-def _without_attention():
-  return paper.vqvae((2, 2, 2), axial_attention=False, n_res_layers=_LAYERS_WITHOUT_ATTENTION)
+def _vqvae(base: VQVAEConfig, table: str, row: str) -> VQVAEConfig:
+  """The VQ-VAE of a row of any table but `layers`."""
+  changes = {
+    'axial': lambda: {} if row == 'with' else _without_attention(base),
+    'latent_size': lambda: {'downsample': _downsample(row)},
+    'codes': lambda: {'n_codes': int(row) * base.n_codes // PAPER_CODES},
+    'codebooks': lambda: {
+      'n_codebooks': int(row),
+      'downsample': _downsample(CODEBOOKS[int(row)]),
+    },
+  }
+  return dataclasses.replace(base, **changes[table]())
+
+
+def _without_attention(base: VQVAEConfig) -> dict:
+  """More residual layers instead of attention, so that the number of parameters stays (T3).
+
+  Of C channels attention has 12 C^2 parameters a layer and a residual layer 14 C^2, so that 4 of
+  both weigh about 7 of these.
+  """
+  return {'axial_attention': False, 'n_res_layers': round(base.n_res_layers * (12 + 14) / 14)}
 
 
 def _downsample(latent_size: str) -> tuple[int, ...]:
   sizes = zip((16, 64, 64), map(int, latent_size.split('x')), strict=True)
   return tuple(whole // part for whole, part in sizes)
+
+
+def _reduced() -> Experiment:
+  """The embedded digits, 16 frames of 16x16: the paper's factors make 8x8x8 codes of a clip."""
+  training = TrainingConfig(
+    steps=400,
+    batch_size=8,
+    optimizer=OptimizerConfig(learning_rate=2e-3, warmup_steps=20, ema_decay=0.99),
+    log_every=100,
+    evaluate_every=500,
+    evaluate_batches=2,
+    checkpoint_every=100,
+  )
+  return Experiment(
+    name='digits',
+    dataset=DatasetConfig(
+      source='digits', resolution=16, digit_size=8, digit_speed=1.0, n_test_clips=256
+    ),
+    vqvae=VQVAEConfig(
+      n_codes=256, embedding_dim=64, n_hiddens=32, n_res_layers=2, downsample=(2, 2, 2)
+    ),
+    vqvae_training=training,
+    prior=PriorConfig(hidden_dim=64, n_heads=4, n_layers=4, dropout=0.0, attn_dropout=0.0),
+    prior_training=dataclasses.replace(training, steps=500, batch_size=4),
+    sample=SampleConfig(num=16),
+  )

@@ -10,20 +10,15 @@ docs/evaluation.md explains the scores, the protocols and the weights they need.
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from absl import flags
 from etils import epath
 
-from videogpt_jax import api, cli
-from videogpt_jax import input as data
-from videogpt_jax.evaluation import evaluate, model_sets, protocols, report
+from videogpt_jax import cli
+from videogpt_jax.evaluation import evaluate, protocols, report
 from videogpt_jax.evaluation.clips import ClipConfig, open_clips
 from videogpt_jax.evaluation.networks import load_networks
 from videogpt_jax.training.logging import record_metrics
-
-# Sources that decode compressed video; the others hold frames.
-_LOSSY_SOURCES = {'folder': 'video files', 'tfds': 'video files'}
 
 _WORKDIR = flags.DEFINE_string(
   'workdir', None, "A run's folder: its model is scored on the held-out clips of its data."
@@ -70,45 +65,20 @@ def main(argv: Sequence[str]):
     _FVD_WEIGHTS.value, _IS_WEIGHTS.value, _LPIPS_WEIGHTS.value, _TRUST.value
   )
   protocol, seed, batch_size = _protocol(), _SEED.value, _BATCH_SIZE.value
-  folder, drawn_with = epath.Path(_WORKDIR.value or '.'), {}
+  folder = epath.Path(_WORKDIR.value or '.')
   if _WORKDIR.value:
     if _SAMPLES.value or _REFERENCE.value:
       raise ValueError('--workdir brings its own clips; give it, or --samples and --reference')
-    sets, drawn_with = _model_sets(folder, protocol)
+    from videogpt_jax.stages import score  # imports Orbax, which clips alone do not need
+
+    result = score.score_workdir(folder, score.Scoring(protocol, networks, seed, batch_size))
   else:
-    sets = _clip_sets()
-  result = evaluate.evaluate(sets, protocol, networks, seed=seed, batch_size=batch_size)
-  result |= drawn_with
+    result = evaluate.evaluate(_clip_sets(), protocol, networks, seed=seed, batch_size=batch_size)
   report.write(result, epath.Path(_OUT.value or folder / 'evaluation.json'))
   if _WORKDIR.value:
     finite = {name: x for name, x in result['scores'].items() if math.isfinite(x)}
     record_metrics(folder, finite)
   print(report.summarise(result))
-
-
-def _model_sets(
-  folder: epath.Path, protocol: protocols.Protocol
-) -> tuple[evaluate.ClipSets, dict[str, Any]]:
-  """The clips to score a run by, and what the model and its sampler were."""
-  from videogpt_jax import workdir  # imports Orbax, which clips alone do not need
-
-  experiment = workdir.read_experiment(folder)
-  if experiment.dataset.source == 'codes':
-    raise ValueError(f'the data set of {folder} is codes, without clips to compare with')
-  batches = data.test_batches(experiment.dataset, batch_size=_BATCH_SIZE.value)
-  sample = experiment.sample
-  controls = {name: getattr(sample, name) for name in ('temperature', 'top_k', 'top_p')}
-  drawing = model_sets.Drawing(protocol, controls, _SEED.value, _BATCH_SIZE.value)
-  drawn_with = {'workdir': str(folder)}
-  try:
-    model = api.load_videogpt(folder)
-  except FileNotFoundError:  # only the first stage has run
-    sets = model_sets.tokenizer_sets(api.load_vqvae(folder), batches, drawing)
-  else:
-    sets = model_sets.generator_sets(model, batches, drawing, folder / 'evaluation')
-    drawn_with |= {'model': model_sets.fingerprint(model), 'sampling': controls}
-  sets.reference.lossy = _LOSSY_SOURCES.get(experiment.dataset.source, '')
-  return sets, drawn_with
 
 
 def _clip_sets() -> evaluate.ClipSets:

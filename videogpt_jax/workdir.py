@@ -63,7 +63,7 @@ def claim(path: Path, experiment: Experiment):
 def _check_same(path: Path, experiment: Experiment):
   old, new = read_experiment(path), experiment
   for stage, sections in SHAPES_CHECKPOINTS.items():
-    if not _has_checkpoints(path, stage):
+    if not has_checkpoints(path, stage):
       continue
     for section in sections:
       for key, was, wanted in _differences(getattr(old, section), getattr(new, section), section):
@@ -85,7 +85,8 @@ def _differences(old: Any, new: Any, path: str):
       yield from _differences(*pair, f'{path}.{field.name}')
 
 
-def _has_checkpoints(path: Path, stage: str) -> bool:
+def has_checkpoints(path: Path, stage: str) -> bool:
+  """Whether a stage has begun to leave checkpoints."""
   folder = checkpoints_of(path, stage)
   return folder.is_dir() and any(child.name.isdigit() for child in folder.iterdir())
 
@@ -110,20 +111,31 @@ def read_experiment(path: Path) -> Experiment:
   """
   file = path / 'config.json'
   if not file.exists():
-    raise FileNotFoundError(f'{path} has no config.json, so that it is no workdir of a run')
+    raise FileNotFoundError(
+      f'{path} has no config.json, so that it is no workdir of a run; give the --workdir that main '
+      'trained in, or make one of a published checkpoint with import_torch'
+    )
   try:
     return from_dict(json.loads(file.read_text()))
   except json.JSONDecodeError as error:
     raise ValueError(f'{file} is broken ({error}); restore it or train anew') from None
 
 
+def steps_done(path: Path, stage: str) -> tuple[int, int]:
+  """Returns the step of a stage's newest checkpoint, 0 if there is none, and the steps in all."""
+  steps = getattr(read_experiment(path), f'{stage}_training').steps
+  if not has_checkpoints(path, stage):
+    return 0, steps
+  with Checkpoints(checkpoints_of(path, stage)) as checkpoints:
+    return checkpoints.latest_step() or 0, steps
+
+
 def is_trained(path: Path, stage: str) -> bool:
   """Whether a stage's last checkpoint is there."""
-  if not _has_checkpoints(path, stage):
+  if not has_checkpoints(path, stage):
     return False
-  steps = getattr(read_experiment(path), f'{stage}_training').steps
-  with Checkpoints(checkpoints_of(path, stage)) as checkpoints:
-    return checkpoints.latest_step() == steps
+  step, steps = steps_done(path, stage)
+  return step == steps
 
 
 def unfinished(path: Path) -> list[str]:
@@ -185,7 +197,7 @@ def load_videogpt(path: Path) -> VideoGPT:
 
 
 def _restore(model: nnx.Module, path: Path, stage: str):
-  if not _has_checkpoints(path, stage):
+  if not has_checkpoints(path, stage):
     raise FileNotFoundError(f'workdir {path} has no trained {stage}; run --stages={stage} first')
   _, params, variables = nnx.split(model, nnx.Param, ...)
   nnx.update(model, *restore_model(checkpoints_of(path, stage), params, variables))

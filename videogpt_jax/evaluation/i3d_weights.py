@@ -36,11 +36,12 @@ def import_i3d(tensors: Mapping[str, np.ndarray], file: str = 'the file') -> i3d
   """Makes an I3D of a published checkpoint's tensors.
 
   Args:
-    tensors: name -> array. Either the PyTorch port's state dict (`Mixed_3b.b0.conv3d.weight`) or
-      the variables of DeepMind's TensorFlow release (`RGB/inception_i3d/...`).
+    tensors: name -> array. The PyTorch port's state dict (`Mixed_3b.b0.conv3d.weight`), the
+      variables of DeepMind's TensorFlow release (`RGB/inception_i3d/...`), or those of a port of
+      the latter under any names, if they come in the network's order (StyleGAN-V's TorchScript).
     file: where they come from, for messages.
   Raises:
-    ValueError: neither of the two, or a tensor is missing or has another shape.
+    ValueError: none of these, or a tensor is missing or has another shape.
   """
   tensors = {name.removeprefix('module.'): array for name, array in tensors.items()}
   stem = f'{_STEM[0]}/conv_3d/w'
@@ -50,6 +51,8 @@ def import_i3d(tensors: Mapping[str, np.ndarray], file: str = 'the file') -> i3d
       arrays = dict(_from_torch(tensors))
     elif prefixes:
       arrays = dict(_from_tensorflow(tensors, prefixes[0]))
+    elif sum(array.ndim == 5 for array in tensors.values()) == len(list(_units())) + 1:
+      arrays = dict(_from_sequence(tensors, file))
     else:
       raise ValueError(
         f'{file} holds no I3D: neither {_STEM[0]}.conv3d.weight (PyTorch) nor a variable '
@@ -94,6 +97,53 @@ def _from_tensorflow(tensors: Mapping[str, np.ndarray], prefix: str) -> Iterator
     yield from _folded(path, kernel, np.ones_like(beta), beta, mean, variance, _TENSORFLOW_EPSILON)
   yield ('logits', 'kernel'), tensors[f'{prefix}{_TENSORFLOW_LOGITS}/conv_3d/w']
   yield ('logits', 'bias'), tensors[f'{prefix}{_TENSORFLOW_LOGITS}/conv_3d/b']
+
+
+def _from_sequence(tensors: Mapping[str, np.ndarray], file: str) -> Iterator:
+  """Kernels are told by their order, and what belongs to one by its name and its place.
+
+  That the order is the network's follows from the shapes, which network_state.fill compares: two
+  units that were swapped everywhere would not fit in most of the modules.
+  """
+  kernels = [name for name, array in tensors.items() if array.ndim == 5]
+  *units, logits = kernels
+  for (path, _), kernel in zip(_units(), units, strict=True):
+    found = _beside(tensors, kernel, ('mean', 'var'), file)
+    beta, mean, variance = found['beta'], found['mean'], found['var']
+    gamma = found.get('gamma', np.ones_like(beta))
+    weight = _from_torch_kernel(tensors[kernel])
+    yield from _folded(path, weight, gamma, beta, mean, variance, _TENSORFLOW_EPSILON)
+  yield ('logits', 'kernel'), _from_torch_kernel(tensors[logits])
+  yield ('logits', 'bias'), _beside(tensors, logits, (), file)['beta']
+
+
+def _beside(tensors, kernel: str, needed: tuple[str, ...], file: str) -> dict[str, np.ndarray]:
+  """The vectors of the unit that `kernel` belongs to, by role."""
+  scope = kernel.rpartition('.')[0]
+  while True:
+    vectors = {
+      name.rpartition('.')[2]: array.reshape(-1)
+      for name, array in tensors.items()
+      if name.startswith(f'{scope}.') and array.ndim != 5 and array.size == len(tensors[kernel])
+    }
+    roles = {_role(name): array for name, array in vectors.items()}
+    if {'beta', *needed} <= roles.keys() and len(roles) == len(vectors):
+      return roles
+    inside = [n for n, x in tensors.items() if n.startswith(f'{scope}.') and x.ndim == 5]
+    if len(inside) > 1 or not scope:
+      raise ValueError(
+        f'{file} has an I3D whose tensors beside {kernel} are not known ({", ".join(vectors)}); '
+        'give i3d_pretrained_400.pt or the TF Hub module deepmind/i3d-kinetics-400/1 instead'
+      )
+    scope = scope.rpartition('.')[0]
+
+
+def _role(name: str) -> str:
+  """What a vector of batch normalisation is, by the last part of its name."""
+  for role, parts in {'mean': ('mean',), 'var': ('var',), 'beta': ('beta', 'bias')}.items():
+    if any(part in name for part in parts):
+      return role
+  return 'gamma' if name in ('weight', 'gamma', 'scale') else name
 
 
 def _from_torch_kernel(kernel: np.ndarray) -> np.ndarray:

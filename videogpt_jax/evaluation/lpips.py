@@ -4,7 +4,7 @@ Axes: N images; H W height, width; C channels (I in, O out).
 Source: Zhang et al. 2018, eq. 1, version 0.1 of the authors' weights.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Literal
 
 import einops
@@ -101,6 +101,12 @@ class LPIPS(nnx.Module):
       for number, *_ in convolutions:
         x = nnx.relu(getattr(self, f'conv{number}')(x))
       yield x
+
+
+def build(names: Collection[str]) -> LPIPS:
+  """Makes the LPIPS whose parameters have these names, such as `conv0.kernel`."""
+  backbone = 'vgg' if f'conv{_VGG[-1][-1][0]}.kernel' in names else 'alex'
+  return LPIPS(backbone, rngs=nnx.Rngs(0))
 
 
 def import_lpips(

@@ -84,9 +84,9 @@ def generator_sets(
 
 
 def fingerprint(model: Any) -> str:
-  """A digest of a generator's arrays, its tokenizer's included."""
-  digest = hashlib.sha256()
-  for leaf in jax.tree.leaves((model.state, model.vqvae.state)):
+  """A digest of a tokenizer's arrays, or a generator's with its tokenizer's."""
+  digest, tokenizer = hashlib.sha256(), getattr(model, 'vqvae', None)
+  for leaf in jax.tree.leaves((model.state, tokenizer.state if tokenizer else ())):
     digest.update(np.ascontiguousarray(leaf).tobytes())
   return digest.hexdigest()[:16]
 

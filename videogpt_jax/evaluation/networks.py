@@ -1,12 +1,23 @@
 """The scoring networks, from the user's files to functions of 8-bit clips."""
 
 import dataclasses
+import functools
 from collections.abc import Collection, Sequence
 
 import jax
 import numpy as np
+from flax import nnx
 
-from videogpt_jax.evaluation import c3d, i3d, i3d_weights, image_quality, lpips, resize, weights
+from videogpt_jax.evaluation import (
+  c3d,
+  converted,
+  i3d,
+  i3d_weights,
+  image_quality,
+  lpips,
+  resize,
+  weights,
+)
 from videogpt_jax.evaluation.extract import Extractor
 
 I3D_INPUT = 'shorter side to 224 (bilinear), centre crop, [-1, 1]; 400 logits'
@@ -47,26 +58,39 @@ def load_networks(
   Raises:
     FileNotFoundError, ValueError: a file is missing, unknown, damaged, or of another network.
   """
-  for flag, files in (('is_weights', is_weights), ('lpips_weights', lpips_weights)):
-    if len(files) not in (0, 2):
-      raise ValueError(f'--{flag} takes two files ({len(files)} given); see docs/evaluation.md')
+  for flag, paths in (('is_weights', is_weights), ('lpips_weights', lpips_weights)):
+    if len(paths) not in (0, 2):
+      raise ValueError(f'--{flag} takes two files ({len(paths)} given); see docs/evaluation.md')
   given = {'i3d': [fvd_weights] if fvd_weights else [], 'c3d': is_weights, 'lpips': lpips_weights}
   found = {name: [weights.identify(f, trusted) for f in fs] for name, fs in given.items() if fs}
+  functions = {
+    'i3d': (i3d_features, lambda _: i3d.I3D(rngs=nnx.Rngs(0)), _convert_i3d),
+    'c3d': (c3d_logits, lambda _: c3d.C3D(rngs=nnx.Rngs(0)), _convert_c3d),
+    'lpips': (framewise_lpips, lpips.build, _convert_lpips),
+  }
   extractors = {}
-  if fvd_weights:
-    network = i3d_weights.import_i3d(weights.read_tensors(fvd_weights), fvd_weights)
-    extractors['i3d'] = Extractor(i3d_features, network, devices)
-  if is_weights:
-    tensors, mean = (weights.read_tensors(file) for file in is_weights)
-    if 'mean' not in mean:
-      raise ValueError(f"{is_weights[1]} lacks the array 'mean'; give TGANv2's mean2.npz")
-    network = c3d.import_c3d(tensors, mean['mean'], is_weights[0])
-    extractors['c3d'] = Extractor(lambda network, clips: network(clips), network, devices)
-  if lpips_weights:
-    tensors = [weights.read_tensors(file) for file in lpips_weights]
-    network = lpips.import_lpips(*tensors, file=' and '.join(lpips_weights))
-    extractors['lpips'] = Extractor(framewise_lpips, network, devices)
+  for name, provenances in found.items():
+    function, build, convert = functions[name]
+    convert = functools.partial(convert, *given[name])
+    network = converted.load(name, provenances, build, convert)
+    extractors[name] = Extractor(function, network, devices)
   return Networks(**extractors, files=found)
+
+
+def _convert_i3d(file: str) -> i3d.I3D:
+  return i3d_weights.import_i3d(weights.read_tensors(file), file)
+
+
+def _convert_c3d(file: str, mean_file: str) -> c3d.C3D:
+  tensors, mean = weights.read_tensors(file), weights.read_tensors(mean_file)
+  if 'mean' not in mean:
+    raise ValueError(f"{mean_file} lacks the array 'mean'; give TGANv2's mean2.npz")
+  return c3d.import_c3d(tensors, mean['mean'], file)
+
+
+def _convert_lpips(backbone: str, linear: str) -> lpips.LPIPS:
+  tensors = weights.read_tensors(backbone), weights.read_tensors(linear)
+  return lpips.import_lpips(*tensors, file=f'{backbone} and {linear}')
 
 
 def describe_files(networks: Networks) -> dict[str, list[dict]]:
@@ -78,6 +102,11 @@ def i3d_features(network: i3d.I3D, clips: jax.Array) -> jax.Array:
   """I3D's logits of uint8 [N T H W 3], brought to its size and range: float32 [N 400]."""
   video = clips.astype(np.float32) / 255
   return network(2 * resize.resize_and_crop(video, i3d.RESOLUTION) - 1)
+
+
+def c3d_logits(network: c3d.C3D, clips: jax.Array) -> jax.Array:
+  """C3D's logits of uint8 [N 16 H W 3]: float32 [N 101]."""
+  return network(clips)
 
 
 def framewise_lpips(network: lpips.LPIPS, clips: jax.Array, references: jax.Array) -> jax.Array:

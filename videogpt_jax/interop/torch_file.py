@@ -43,6 +43,36 @@ def read_checkpoint(path: str | os.PathLike):
       ) from error
 
 
+def is_torchscript(path: str | os.PathLike) -> bool:
+  """Whether a file is a program that `torch.jit.save` wrote, with its weights."""
+  if not zipfile.is_zipfile(path):
+    return False
+  with zipfile.ZipFile(path) as archive:
+    return any('/code/' in name for name in archive.namelist())
+
+
+def read_torchscript(path: str | os.PathLike) -> dict[str, np.ndarray]:
+  """Reads the parameters and buffers of a TorchScript file, and none of its code.
+
+  Returns:
+    name -> array, by the path of attributes (`Mixed_3b.b0.conv3d.weight`) and in their order.
+  Raises:
+    FileNotFoundError, ValueError: as `read_checkpoint`; or it holds no module.
+  """
+  module = read_checkpoint(path)
+  if not isinstance(module, torch_pickle.ScriptedModule):
+    raise ValueError(f'{os.fspath(path)} holds no TorchScript module')
+  return dict(_tensors(module, ''))
+
+
+def _tensors(module: torch_pickle.ScriptedModule, prefix: str):
+  for name, value in vars(module).items():
+    if isinstance(value, np.ndarray):
+      yield prefix + name, value
+    elif isinstance(value, torch_pickle.ScriptedModule):
+      yield from _tensors(value, f'{prefix}{name}.')
+
+
 def _read_zip(file):
   with zipfile.ZipFile(file) as archive:
     members = {info.filename: info for info in archive.infolist()}

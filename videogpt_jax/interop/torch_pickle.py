@@ -44,6 +44,10 @@ class InertName(NamedTuple):
   name: str
 
 
+class ScriptedModule:
+  """A module of a TorchScript file: its attributes, and none of its code."""
+
+
 def _strided(storage, offset, size, stride, *_):
   """The tensor of `size` that steps through the flat `storage`: a read-only view."""
   size, stride = tuple(size), tuple(stride)
@@ -59,6 +63,11 @@ def _strided(storage, offset, size, stride, *_):
     return np.zeros(size, storage.dtype)
   strides = [step * storage.itemsize for step in stride]
   return np.lib.stride_tricks.as_strided(storage[offset:], size, strides, writeable=False)
+
+
+def _as_list(items, *_):
+  """TorchScript's typed lists are lists."""
+  return items
 
 
 def _the_data(data, *_):
@@ -86,12 +95,17 @@ class _Unpickler(pickle.Unpickler):
     for module in ('builtins', '__builtin__'):
       self._names |= {(module, kind.__name__): kind for kind in (dict, list, tuple, set, frozenset)}
     self._names |= {('torch', name): dtype for name, dtype in STORAGE_DTYPES.items()}
+    for kind in ('intlist', 'doublelist', 'boollist', 'tensorlist'):
+      self._names['torch.jit._pickle', f'build_{kind}'] = functools.partial(_as_list)
+    self._names['torch.jit._pickle', 'restore_type_tag'] = functools.partial(_as_list)
 
   def find_class(self, module, name):
     if (module, name) in self._names:
       return self._names[module, name]
     if module.split('.')[0] in ('pytorch_lightning', 'lightning'):
       return InertName(module, name)
+    if module.split('.')[0] == '__torch__':  # a class of the TorchScript file's own
+      return type(name, (ScriptedModule,), {})
     raise ValueError(f'it names {module}.{name}, which is no tensor and no plain container')
 
   def persistent_load(self, pid):
@@ -115,7 +129,7 @@ def load(file, storage: Callable[[str, np.dtype, int], np.ndarray]):
     storage: gives the flat array for a storage's (key, dtype, number of elements).
   Returns:
     nested dicts, lists, tuples, sets, strings, numbers and `argparse.Namespace`; tensors as
-    read-only numpy arrays; Lightning's names as `InertName`.
+    read-only numpy arrays; Lightning's names as `InertName`; modules as `ScriptedModule`.
   Raises:
     ValueError: the pickle names anything else, or is damaged.
   """

@@ -9,8 +9,7 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from videogpt_jax import media
-from videogpt_jax.api import VideoGPT
+from videogpt_jax import api, media
 from videogpt_jax.stages.train_prior import Tokenizer, prior_stage
 from videogpt_jax.stages.train_vqvae import vqvae_stage
 from videogpt_jax.training import fit
@@ -19,13 +18,14 @@ from videogpt_jax.training.sharding import on_mesh, place, shardings
 from videogpt_jax.training.step import make_evaluate_step, make_show_step
 
 Batches = Callable[[], Iterable[Mapping[str, np.ndarray]]]
+Scores = dict[str, float]
 
 
-def score(model: VideoGPT, test_batches: Batches, mesh: Mesh) -> dict[str, float]:
-  """Returns the scores of both models on every held-out clip, by name.
+def score(model: api.VideoGPT | api.Tokenizer, test_batches: Batches, mesh: Mesh) -> Scores:
+  """Returns the scores of the models on every held-out clip, by name.
 
   Args:
-    model: the trained models.
+    model: the trained models, or the VQ-VAE alone.
     test_batches: makes the batches of all held-out clips, with `mask`.
     mesh: to spread a batch over.
   """
@@ -39,16 +39,18 @@ def score(model: VideoGPT, test_batches: Batches, mesh: Mesh) -> dict[str, float
   return scores
 
 
-def _stages(model: VideoGPT):
-  tokenizer = model.vqvae
+def _stages(model: api.VideoGPT | api.Tokenizer):
+  tokenizer = getattr(model, 'vqvae', model)
   _, params, variables = nnx.split(nnx.merge(tokenizer.graphdef, tokenizer.state), nnx.Param, ...)
   vqvae = vqvae_stage(tokenizer.config)
   yield vqvae, (tokenizer.graphdef, tokenizer.state)
+  if model is tokenizer:
+    return
   frozen = Tokenizer(vqvae.abstract()[0], (params, variables))
   yield prior_stage(model.config, tokenizer.spec, frozen), (model.graphdef, model.state)
 
 
-def write_reconstructions(model: VideoGPT, test_batches: Batches, path: Path, fps: int):
+def write_reconstructions(model: api.VideoGPT, test_batches: Batches, path: Path, fps: int):
   """Writes a GIF of eight held-out clips, each original above its reconstruction."""
   stage, (graphdef, state) = next(_stages(model))
   _, params, variables = nnx.split(nnx.merge(graphdef, state), nnx.Param, ...)

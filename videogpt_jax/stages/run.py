@@ -228,6 +228,8 @@ UNITS = {
   'codebook_perplexity': 'codes, effectively used by held-out clips',
   'codebook_usage': 'of the codes occur in held-out clips',
   'prior_bits_per_code': "bits a code of held-out clips, the prior's cross-entropy",
+  'prior_nats_per_code': 'nats a code, the same',
+  'prior_bits_per_pixel_dim': "bits of codes a pixel and colour, without the decoder's error",
   'unigram_bits_per_code': 'bits a code, what their frequencies alone could reach',
   'sample_seconds_per_clip': 'seconds a generated video, compiling left out',
 }

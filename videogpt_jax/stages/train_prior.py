@@ -1,5 +1,6 @@
 """The second stage: the prior learns the distribution of a trained VQ-VAE's codes."""
 
+import functools
 import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -55,7 +56,7 @@ def prior_stage(config: PriorConfig, spec: CodeSpec, tokenizer: Tokenizer) -> St
     create=lambda rngs: Prior(config, spec, rngs=rngs),
     loss=loss,
     evaluate=evaluate,
-    summarise=summarise,
+    summarise=functools.partial(summarise, spec),
     show=lambda prior, frozen, batch: {},
     frozen=tokenizer.state,
   )
@@ -77,9 +78,12 @@ def nats_per_code(logits: jax.Array, codes: jax.Array) -> jax.Array:
   return -log_p.reshape(codes.shape[0], -1).mean(axis=1)
 
 
-def summarise(means: Mapping[str, Any]) -> dict[str, float]:
+def summarise(spec: CodeSpec, means: Mapping[str, Any]) -> dict[str, float]:
   """Scores of all clips from the means over them."""
+  nats, video = means['nats_per_code'], (spec.sequence_length, spec.resolution, spec.resolution, 3)
   return {
-    'prior_bits_per_code': codes_stats.bits_per_code(means['nats_per_code']),
+    'prior_nats_per_code': float(nats),
+    'prior_bits_per_code': codes_stats.bits_per_code(nats),
+    'prior_bits_per_pixel_dim': codes_stats.bits_per_pixel_dim(nats, spec.latent_shape, video),
     'unigram_bits_per_code': codes_stats.unigram_bits_per_code(means['code_counts']),
   }

@@ -1,0 +1,121 @@
+"""Scores of a run's models on the held-out clips of its data, by one protocol.
+
+Unlike the stage `evaluate`, which ends a run with what the models themselves can say, this compares
+clips, and records all that it takes to do it again.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from videogpt_jax import api, workdir
+from videogpt_jax import input as data
+from videogpt_jax.config import Experiment
+from videogpt_jax.evaluation import evaluate, model_sets, protocols
+from videogpt_jax.evaluation.networks import Networks
+from videogpt_jax.stages import evaluate as stage
+from videogpt_jax.training.sharding import MeshConfig, make_mesh
+
+# Sources that decode compressed video; the others hold frames.
+_LOSSY_SOURCES = {'folder': 'video files', 'tfds': 'video files'}
+
+
+@dataclasses.dataclass(frozen=True)
+class Scoring:
+  """How a workdir is scored.
+
+  Attributes:
+    protocol: clips in a trial, and trials.
+    networks: what to score with.
+    seed: of the samples and of the choice of real clips.
+    batch_size: clips at a time.
+  """
+
+  protocol: protocols.Protocol
+  networks: Networks
+  seed: int = 0
+  batch_size: int = 16
+
+
+def score_workdir(folder: Path, scoring: Scoring, with_samples: bool = True) -> dict[str, Any]:
+  """Scores the VQ-VAE of a workdir and, where it has one, the prior.
+
+  Args:
+    folder: the workdir.
+    scoring: how.
+    with_samples: False scores what needs no samples. None are drawn either where there is no
+      network that could score them.
+  Returns:
+    the record of evaluation.evaluate; its scores also hold likelihoods and the codebook's figures,
+    as the stage `evaluate` reports them. `workdir`, `model` (a digest of its arrays) and, of
+    samples, `sampling` say what was scored.
+  Raises:
+    FileNotFoundError: it is no workdir, or nothing is trained there.
+    ValueError: its data set has no clips to compare with, or too few for the protocol.
+  """
+  experiment = _scorable(folder)
+  batches = lambda: data.test_batches(experiment.dataset, batch_size=_batch_size(scoring))
+  drawing = model_sets.Drawing(
+    scoring.protocol, _controls(experiment), scoring.seed, scoring.batch_size
+  )
+  has_prior = workdir.has_checkpoints(folder, 'prior')
+  model = api.load_videogpt(folder) if has_prior else api.load_vqvae(folder)
+  networks = scoring.networks
+  drawn_with = {'workdir': str(folder), 'model': model_sets.fingerprint(model)}
+  if has_prior and with_samples and (networks.i3d or networks.c3d):
+    sets = model_sets.generator_sets(model, batches(), drawing, folder / 'evaluation')
+    drawn_with['sampling'] = dict(drawing.controls)
+  else:
+    tokenizer = model.vqvae if has_prior else model
+    sets = model_sets.tokenizer_sets(tokenizer, batches(), drawing)
+  sets.reference.lossy = _LOSSY_SOURCES.get(experiment.dataset.source, '')
+  result = evaluate.evaluate(
+    sets, scoring.protocol, networks, seed=scoring.seed, batch_size=scoring.batch_size
+  )
+  result['scores'] |= stage.score(model, batches, make_mesh(MeshConfig(), jax.local_devices()))
+  if not has_prior:
+    result['missing']['scores of samples, likelihoods'] = 'the workdir a prior (--stages=prior)'
+  result['warnings'] += _unfinished(folder)
+  return result | drawn_with
+
+
+def _scorable(folder: Path) -> Experiment:
+  if jax.process_count() > 1:
+    raise ValueError(
+      f'scores are computed in one process, not {jax.process_count()}; start it on one host alone, '
+      'all of whose devices it then uses'
+    )
+  experiment = workdir.read_experiment(folder)
+  source = experiment.dataset.source
+  if source == 'codes':
+    raise ValueError(f'the data set of {folder} is codes, without clips to compare with')
+  if source == 'random':
+    raise ValueError(
+      f'the data set of {folder} is noise, as of a checkpoint that was imported without its '
+      'experiment; import it with --config=configs/X.py to say what it was trained on, or score '
+      'clips with --samples and --reference'
+    )
+  return experiment
+
+
+def _controls(experiment: Experiment) -> dict[str, Any]:
+  return {name: getattr(experiment.sample, name) for name in ('temperature', 'top_k', 'top_p')}
+
+
+def _batch_size(scoring: Scoring) -> int:
+  """Clips at a time, as many as all devices share evenly."""
+  n_devices = jax.local_device_count()
+  return -(-scoring.batch_size // n_devices) * n_devices
+
+
+def _unfinished(folder: Path) -> list[str]:
+  warnings = []
+  for name in workdir.TRAINED:
+    step, steps = workdir.steps_done(folder, name)
+    if 0 < step < steps:
+      warnings.append(
+        f'{name} is scored after step {step} of {steps}: its training has not finished'
+      )
+  return warnings
