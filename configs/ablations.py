@@ -1,14 +1,11 @@
-"""The paper's ablations, all on BAIR: a table's name and a row, `configs/ablations.py:layers,4`.
+"""The paper's ablations, all on BAIR: tables T3 to T7, a row an argument.
 
-  axial,ROW          T3   with (NMSE 0.0033, R-FVD 14.9), without (0.0041, 15.3)
-  layers,ROW         T4   2 (2.84 bits, FVD 120.4), 4 (2.52, 110.0), 8 (2.39, 103.3),
-                          16 (2.05, 103.6)
-  latent_size,ROW    T5   4x16x16, 16x8x8, 8x16x16, 1x64x64, 4x32x32, 16x16x16, 2x64x64, 8x32x32,
-                          4x64x64, 16x32x32
-  codes,ROW          T6   256 (R-FVD 18.2), 1024 (14.9), 4096 (11.3)
-  codebooks,ROW      T7   1 (8x32x32), 2 (16x16x16), 4 (8x16x16), 8 (4x16x16)
+  python -m videogpt_jax.ablate --table=T4                                 all rows, as a table
+  python -m videogpt_jax.main --config=configs/ablations.py:layers,4      one of them
+  python -m videogpt_jax.ablate --table=T4 --reduced                      on the embedded digits
 
-What a row does not name is that of configs/bair.py with 16 layers. Cost: not measured.
+What a row does not name is that of configs/bair.py with 16 layers; `PAPER` has rows and scores.
+docs/paper.md shows what the reduced rows gave.
 """
 
 import dataclasses
@@ -22,31 +19,52 @@ from videogpt_jax.sampling.config import SampleConfig
 from videogpt_jax.training.fit import TrainingConfig
 from videogpt_jax.training.optimizer import OptimizerConfig
 
-AXIAL = ('with', 'without')
-LAYERS = (2, 4, 8, 16)
-LATENT_SIZES = (
-  '4x16x16',
-  '16x8x8',
-  '8x16x16',
-  '1x64x64',
-  '4x32x32',
-  '16x16x16',
-  '2x64x64',
-  '8x32x32',
-  '4x64x64',
-  '16x32x32',
-)
-CODES = (256, 1024, 4096)
-CODEBOOKS = {1: '8x32x32', 2: '16x16x16', 4: '8x16x16', 8: '4x16x16'}
-ROWS = {
-  'axial': AXIAL,
-  'layers': LAYERS,
-  'latent_size': LATENT_SIZES,
-  'codes': CODES,
-  'codebooks': tuple(CODEBOOKS),
+PAPER: dict[str, dict[str, dict[str, float | tuple[float, float]]]] = {
+  'axial': {
+    'without': {'nmse': 0.0041, 'r_fvd': 15.3},
+    'with': {'nmse': 0.0033, 'r_fvd': 14.9},
+  },
+  'layers': {
+    '2': {'bits_per_code': 2.84, 'fvd': (120.4, 6.0)},
+    '4': {'bits_per_code': 2.52, 'fvd': (110.0, 2.4)},
+    '8': {'bits_per_code': 2.39, 'fvd': (103.3, 2.2)},
+    '16': {'bits_per_code': 2.05, 'fvd': (103.6, 2.0)},
+  },
+  'latent_size': {
+    '4x16x16': {'r_fvd': 82.1, 'fvd': 135.4, 'fvd_star': 81.8},
+    '16x8x8': {'r_fvd': 108.1, 'fvd': 166.9, 'fvd_star': 81.6},
+    '8x16x16': {'r_fvd': 49.9, 'fvd': 124.7, 'fvd_star': 90.2},
+    '1x64x64': {'r_fvd': 41.6, 'fvd': 126.7, 'fvd_star': 98.1},
+    '4x32x32': {'r_fvd': 28.3, 'fvd': 104.6, 'fvd_star': 90.6},
+    '16x16x16': {'r_fvd': 32.8, 'fvd': 113.4, 'fvd_star': 94.9},
+    '2x64x64': {'r_fvd': 22.4, 'fvd': 124.3, 'fvd_star': 104.4},
+    '8x32x32': {'r_fvd': 14.9, 'fvd': 103.6, 'fvd_star': 94.6},
+    '4x64x64': {'r_fvd': 15.7, 'fvd': 109.4, 'fvd_star': 102.3},
+    '16x32x32': {'r_fvd': 10.1, 'fvd': 118.4, 'fvd_star': 113.8},
+  },
+  'codes': {
+    '256': {'r_fvd': 18.2, 'fvd': 103.8, 'bits_per_code': 1.55},
+    '1024': {'r_fvd': 14.9, 'fvd': 103.6, 'bits_per_code': 2.05},
+    '4096': {'r_fvd': 11.3, 'fvd': 103.9, 'bits_per_code': 2.60},
+  },
+  'codebooks': {
+    '1': {'r_fvd': 14.9, 'fvd': 103.6, 'bits_per_code': 2.05},
+    '2': {'r_fvd': 17.2, 'fvd': 106.3, 'bits_per_code': 2.41},
+    '4': {'r_fvd': 17.7, 'fvd': 131.4, 'bits_per_code': 2.68},
+    '8': {'r_fvd': 23.1, 'fvd': 135.7, 'bits_per_code': 2.97},
+  },
 }
+"""The figures of T3 to T7, row by row; (mean, standard deviation) where the paper gives both.
 
-PAPER_CODES = 1024
+Bits a code are the paper's "bits/dim".
+"""
+
+TABLES = {'T3': 'axial', 'T4': 'layers', 'T5': 'latent_size', 'T6': 'codes', 'T7': 'codebooks'}
+
+CODEBOOKS = {'1': '8x32x32', '2': '16x16x16', '4': '8x16x16', '8': '4x16x16'}
+"""The latent size of each row of T7."""
+
+_PAPER_CODES = 1024
 
 REDUCED = 'reduced'
 
@@ -55,13 +73,13 @@ def experiment(table: str, row: str, reduced: bool = False) -> Experiment:
   """One row of one table.
 
   Args:
-    table, row: of `ROWS`.
+    table, row: of `PAPER`.
     reduced: on the embedded digits instead of BAIR, at a size that a laptop trains in minutes.
   Raises:
     ValueError: there is no such table or row.
   """
-  if row not in map(str, ROWS.get(table, ())):
-    options = '; '.join(f'{name},{"|".join(map(str, rows))}' for name, rows in ROWS.items())
+  if row not in PAPER.get(table, ()):
+    options = '; '.join(f'{name},{"|".join(rows)}' for name, rows in PAPER.items())
     raise ValueError(f'ablation ({table},{row}) must be one of {options}')
   base = _reduced() if reduced else bair.experiment(16)
   base = dataclasses.replace(base, name=f'{base.name}_{table}_{row}')
@@ -83,10 +101,10 @@ def _vqvae(base: VQVAEConfig, table: str, row: str) -> VQVAEConfig:
   changes = {
     'axial': lambda: {} if row == 'with' else _without_attention(base),
     'latent_size': lambda: {'downsample': _downsample(row)},
-    'codes': lambda: {'n_codes': int(row) * base.n_codes // PAPER_CODES},
+    'codes': lambda: {'n_codes': int(row) * base.n_codes // _PAPER_CODES},
     'codebooks': lambda: {
       'n_codebooks': int(row),
-      'downsample': _downsample(CODEBOOKS[int(row)]),
+      'downsample': _downsample(CODEBOOKS[row]),
     },
   }
   return dataclasses.replace(base, **changes[table]())
@@ -112,10 +130,10 @@ def _reduced() -> Experiment:
     steps=400,
     batch_size=8,
     optimizer=OptimizerConfig(learning_rate=2e-3, warmup_steps=20, ema_decay=0.99),
-    log_every=100,
-    evaluate_every=500,
+    log_every=50,
+    evaluate_every=400,
     evaluate_batches=2,
-    checkpoint_every=100,
+    checkpoint_every=50,
   )
   return Experiment(
     name='digits',
@@ -127,6 +145,6 @@ def _reduced() -> Experiment:
     ),
     vqvae_training=training,
     prior=PriorConfig(hidden_dim=64, n_heads=4, n_layers=4, dropout=0.0, attn_dropout=0.0),
-    prior_training=dataclasses.replace(training, steps=500, batch_size=4),
+    prior_training=dataclasses.replace(training, steps=250, batch_size=4),
     sample=SampleConfig(num=16),
   )

@@ -20,6 +20,7 @@ LAYERS = [
     'plan',
     'sample',
     'evaluate',
+    'ablate',
     'encode',
     'inspect_data',
     'import_torch',

@@ -52,34 +52,34 @@ def test_a_row_has_the_tables_sizes(row):
 
 
 def test_codebooks_have_the_tables_sizes():
-  for n_codes in ablations.CODES:
+  for n_codes in map(int, ablations.PAPER['codes']):
     vqvae = from_dict(ablations.get_config(f'codes,{n_codes}')).vqvae
     assert (vqvae.n_codes, vqvae.embedding_dim, vqvae.n_codebooks) == (n_codes, 256, 1)
 
 
 def test_latent_sizes_are_those_of_their_rows():
-  for row in ablations.LATENT_SIZES:
+  for row in ablations.PAPER['latent_size']:
     grid = ablations.experiment('latent_size', row).codes.latent_shape
     assert 'x'.join(map(str, grid)) == row
   for n, row in ablations.CODEBOOKS.items():
-    codes = ablations.experiment('codebooks', str(n)).codes
+    codes = ablations.experiment('codebooks', n).codes
     assert 'x'.join(map(str, codes.latent_shape[:3])) == row
-    assert codes.latent_shape[3:] == ((n,) if n > 1 else ())
-    assert codes.embedding_dim * n == 256
-  for n in ablations.LAYERS:
-    assert ablations.experiment('layers', str(n)).prior.n_layers == n
+    assert codes.latent_shape[3:] == ((int(n),) if n != '1' else ())
+    assert codes.embedding_dim * int(n) == 256
+  for n in ablations.PAPER['layers']:
+    assert ablations.experiment('layers', n).prior.n_layers == int(n)
 
 
 def test_attention_left_out_leaves_the_number_of_parameters():
   sizes = []
-  for row in ablations.AXIAL:
+  for row in ablations.PAPER['axial']:
     config = ablations.experiment('axial', row).vqvae
     sizes.append(_n_parameters(nnx.eval_shape(lambda c=config: VQVAE(c, rngs=nnx.Rngs(0)))))
   assert sizes[1] == pytest.approx(sizes[0], rel=0.07)
 
 
 def test_rows_that_do_not_exist_are_refused():
-  with pytest.raises(ValueError, match=r'ablation \(layers,3\) must be one of axial,with'):
+  with pytest.raises(ValueError, match=r'ablation \(layers,3\) must be one of axial,without'):
     ablations.get_config('layers,3')
   with pytest.raises(ValueError, match='variant'):
     _experiment('bair', 'table2')

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 from collections.abc import Sequence
 from typing import Any
 
@@ -58,6 +59,45 @@ def claim(path: Path, experiment: Experiment):
   else:
     _check_same(path, experiment)
   write_json(path / 'config.json', dataclasses.asdict(experiment))
+
+
+def adopt(path: Path, experiment: Experiment, others: Sequence[Path]) -> list[str]:
+  """Takes over what another run has trained just as this experiment would.
+
+  A prior is taken over only together with the VQ-VAE that it was trained on.
+
+  Args:
+    path: this experiment's folder; what it has begun to train itself stays.
+    experiment: what it belongs to.
+    others: folders of other runs.
+  Returns:
+    the stages that were taken over.
+  Raises:
+    ValueError: `path` cannot be this experiment's folder, see `claim`.
+  """
+  claim(path, experiment)
+  if any(has_checkpoints(path, stage) for stage in TRAINED):
+    return []
+  found = [(_shared_stages(other, experiment), other) for other in others if other != path]
+  stages, other = max(found, key=lambda pair: len(pair[0]), default=([], path))
+  for stage in stages:
+    unfinished = path / f'{stage}.copying'
+    shutil.rmtree(unfinished, ignore_errors=True)
+    shutil.copytree(other / stage, unfinished)
+    os.replace(unfinished, path / stage)
+  return stages
+
+
+def _shared_stages(other: Path, experiment: Experiment) -> list[str]:
+  """The first stages that `other` has trained to the end with this experiment's settings."""
+  stages = []
+  for stage in TRAINED if (other / 'config.json').is_file() else ():
+    old = read_experiment(other)
+    pairs = ((getattr(old, name), getattr(experiment, name)) for name in SHAPES_CHECKPOINTS[stage])
+    if any(any(_differences(*pair, '')) for pair in pairs) or not is_trained(other, stage):
+      break
+    stages.append(stage)
+  return stages
 
 
 def _check_same(path: Path, experiment: Experiment):

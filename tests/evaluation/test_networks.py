@@ -39,6 +39,44 @@ def test_i3d_from_tensorflows_names_is_the_same_network():
     np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
+def _port(separator='.', norm=('beta', 'mean', 'var')):
+  """TensorFlow's variables, in the network's order, as a PyTorch port may call them."""
+  variables, tensors = published_weights.i3d_tensorflow(), {}
+  names = [name.removesuffix('.conv3d.weight') for name in published_weights.i3d()]
+  units = [name for name in dict.fromkeys(names) if '.bn.' not in name]
+  units = [name for name in units if not name.startswith('logits')]
+  kernels = [name for name in variables if name.endswith('conv_3d/w') and 'Logits' not in name]
+  for unit, kernel in zip(units, kernels, strict=True):
+    scope = f'layers.{unit.lower()}{separator}'
+    tensors[f'{scope}weight'] = np.moveaxis(variables[kernel], (4, 3), (0, 1))
+    of_norm = kernel.replace('conv_3d/w', 'batch_norm/')
+    for name, kind in zip(norm, ('beta', 'moving_mean', 'moving_variance'), strict=True):
+      tensors[f'{scope}{name}'] = variables[of_norm + kind].reshape(-1)
+  for kind in ('weight', 'bias'):
+    tensors[f'output.{kind}'] = published_weights.i3d()[f'logits.conv3d.{kind}']
+  return tensors
+
+
+def test_i3d_from_other_names_is_told_by_order_and_shape():
+  ours = i3d_weights.import_i3d(_port('.conv.'))
+  from_tensorflow = i3d_weights.import_i3d(published_weights.i3d_tensorflow())
+  leaves = [jax.tree.leaves(nnx.state(network)) for network in (ours, from_tensorflow)]
+  for a, b in zip(*leaves, strict=True):
+    np.testing.assert_array_equal(a, b)
+
+
+def test_i3d_from_other_names_is_refused_unless_it_fits():
+  tensors = list(_port().items())
+  # The second kernel of a module before its first: shapes no longer fit.
+  swapped = dict(tensors[:20] + tensors[24:28] + tensors[20:24] + tensors[28:])
+  with pytest.raises(ValueError, match=r'in w\.pt has shape'):
+    i3d_weights.import_i3d(swapped, 'w.pt')
+  with pytest.raises(ValueError, match=r'beside .* are not known .* give i3d_pretrained_400'):
+    i3d_weights.import_i3d(_port(norm=('a', 'b', 'c')), 'w.pt')
+  with pytest.raises(ValueError, match='holds no I3D'):
+    i3d_weights.import_i3d(dict(tensors[4:]), 'w.pt')
+
+
 def test_i3d_refuses_what_is_not_its_weights():
   tensors = dict(published_weights.i3d())
   del tensors['Mixed_4d.b1b.bn.running_var']

@@ -1,15 +1,17 @@
 import dataclasses
+import hashlib
 import pathlib
 import shutil
 import tarfile
-import zipfile
 
 import numpy as np
 import pytest
 import safetensors.numpy
 
+from tests.evaluation import published_weights
 from tests.goldens.golden import HERE as GOLDENS
 from videogpt_jax.evaluation import networks, weights
+from videogpt_jax.interop import torch_file
 
 _BUNDLE = pathlib.Path(__file__).parent / 'goldens'
 _TENSORS = {'a.weight': np.arange(6, dtype=np.float32).reshape(2, 3)}
@@ -62,6 +64,7 @@ def test_every_format_is_read(file, tmp_path):
     assert list(read) == ['a.weight']
     np.testing.assert_array_equal(read['a.weight'], _TENSORS['a.weight'])
   assert 'encoder.convs.0.conv.weight' in weights.read_tensors(GOLDENS / 'vqvae.ckpt')
+  assert 'blocks.0.bn.running_var' in weights.read_tensors(GOLDENS / 'torch_script.pt')
 
 
 def test_a_tensorflow_hub_module_is_read_from_wherever_it_lies(tmp_path):
@@ -84,11 +87,6 @@ def test_a_tensorflow_hub_module_is_read_from_wherever_it_lies(tmp_path):
 def test_what_cannot_be_read_is_refused_in_one_line(tmp_path):
   with pytest.raises(FileNotFoundError, match='there is no file'):
     weights.identify(tmp_path / 'nothing.pt')
-  script = tmp_path / 'script.pt'
-  with zipfile.ZipFile(script, 'w') as archive:
-    archive.writestr('i3d/code/__torch__.py', '')
-  with pytest.raises(ValueError, match='TorchScript, a program rather than weights'):
-    weights.read_tensors(script)
   with pytest.raises(ValueError, match='--lpips_weights takes two files'):
     networks.load_networks(lpips_weights=['backbone.pth'])
 
@@ -99,3 +97,49 @@ def test_no_network_is_made_of_weights_that_nobody_vouches_for(file):
   with pytest.raises(ValueError, match='holds no I3D'):
     networks.load_networks(fvd_weights=str(file), trusted=[_digest(file)])
   assert dataclasses.asdict(networks.load_networks())['i3d'] is None
+
+
+@pytest.fixture
+def lpips_files(tmp_path, monkeypatch):
+  """LPIPS by recipe in the published format, and a cache of its own."""
+  monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+  files = [str(tmp_path / name) for name in ('backbone.pth', 'linear.pth')]
+  for path, tensors in zip(files, published_weights.lpips('alex'), strict=True):
+    torch_file.write_checkpoint(path, tensors)
+  return files, [hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest() for path in files]
+
+
+def test_weights_are_converted_once(lpips_files, tmp_path, monkeypatch):
+  files, trusted = lpips_files
+  clips = np.random.default_rng(0).integers(0, 256, (2, 2, 33, 34, 3), dtype=np.uint8)
+  first = networks.load_networks(lpips_weights=files, trusted=trusted)
+
+  def convert_again(*_, **__):
+    raise AssertionError('converted a second time')
+
+  monkeypatch.setattr(networks.lpips, 'import_lpips', convert_again)
+  second = networks.load_networks(lpips_weights=files, trusted=trusted)
+  np.testing.assert_array_equal(first.lpips(clips, clips[::-1]), second.lpips(clips, clips[::-1]))
+  assert first.files == second.files
+  (kept,) = (tmp_path / 'cache').rglob('*.safetensors')
+  kept.write_bytes(kept.read_bytes()[:1000])  # a damaged copy is no copy
+  with pytest.raises(AssertionError, match='a second time'):
+    networks.load_networks(lpips_weights=files, trusted=trusted)
+
+
+def test_what_was_converted_is_not_found_for_other_files(lpips_files, monkeypatch):
+  files, trusted = lpips_files
+  networks.load_networks(lpips_weights=files, trusted=trusted)
+  tensors, linear = published_weights.lpips('alex')[1], pathlib.Path(files[1])
+  before = linear.read_bytes()
+  torch_file.write_checkpoint(files[1], {name: 2 * x for name, x in tensors.items()})
+  with pytest.raises(ValueError, match='not in the table'):  # vouched for by nobody
+    networks.load_networks(lpips_weights=files, trusted=trusted)
+  other = hashlib.sha256(linear.read_bytes()).hexdigest()
+  clips = np.random.default_rng(0).integers(0, 256, (1, 1, 33, 34, 3), dtype=np.uint8)
+  doubled = networks.load_networks(lpips_weights=files, trusted=[*trusted, other])
+  linear.write_bytes(before)
+  single = networks.load_networks(lpips_weights=files, trusted=trusted)
+  np.testing.assert_allclose(
+    doubled.lpips(clips, 255 - clips), 2 * single.lpips(clips, 255 - clips), rtol=1e-6
+  )

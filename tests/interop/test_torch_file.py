@@ -13,7 +13,12 @@ import numpy as np
 import pytest
 
 from videogpt_jax.interop import torch_pickle
-from videogpt_jax.interop.torch_file import read_checkpoint, write_checkpoint
+from videogpt_jax.interop.torch_file import (
+  is_torchscript,
+  read_checkpoint,
+  read_torchscript,
+  write_checkpoint,
+)
 
 GOLDENS = pathlib.Path(__file__).parent.parent / 'goldens'
 DTYPES = ['float32', 'float64', 'float16', 'int64', 'int32', 'int16', 'int8', 'uint8']
@@ -214,3 +219,31 @@ def test_a_written_pickle_needs_nothing_else_of_the_machine():
   pickled = torch_pickle.dump({'x': np.zeros((2, 3), np.float32)}, lambda x: '0')
   tree = torch_pickle.load(io.BytesIO(pickled), lambda key, dtype, n: np.arange(n, dtype=dtype))
   np.testing.assert_array_equal(tree['x'], [[0, 1, 2], [3, 4, 5]])
+
+
+class TestTorchScript:
+  FILE = GOLDENS / 'torch_script.pt'
+
+  def test_parameters_and_buffers_are_read_by_their_paths(self):
+    tensors = read_torchscript(self.FILE)
+    assert list(tensors)[:3] == ['every_second', 'stem.conv3d.weight', 'stem.bn.weight']
+    assert len(tensors) == 1 + 2 * 6
+    np.testing.assert_array_equal(tensors['every_second'], [0, 2, 4])
+    kernel = tensors['blocks.0.conv3d.weight']
+    np.testing.assert_array_equal(kernel, np.arange(12, dtype=np.float32).reshape(4, 3, 1, 1, 1))
+    # Recorded as the unit's fifth tensor, counted from its first value, 4.
+    np.testing.assert_array_equal(tensors['blocks.0.bn.running_var'], 4 + np.arange(4))
+
+  def test_it_is_told_from_a_checkpoint(self):
+    assert is_torchscript(self.FILE)
+    assert not is_torchscript(GOLDENS / 'torch_dtypes.pt')
+    assert not is_torchscript(GOLDENS / 'torch_dtypes_legacy.pt')
+    with pytest.raises(ValueError, match='holds no TorchScript module'):
+      read_torchscript(GOLDENS / 'torch_dtypes.pt')
+
+  def test_its_code_is_not_looked_at(self, tmp_path):
+    file = tmp_path / 'other.pt'
+    with zipfile.ZipFile(self.FILE) as old, zipfile.ZipFile(file, 'w') as new:
+      for name in old.namelist():
+        new.writestr(name, b'1/0' if '/code/' in name else old.read(name))
+    assert list(read_torchscript(file)) == list(read_torchscript(self.FILE))

@@ -5,6 +5,7 @@ clips, and records all that it takes to do it again.
 """
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from videogpt_jax import api, workdir
 from videogpt_jax import input as data
 from videogpt_jax.config import Experiment
 from videogpt_jax.evaluation import evaluate, model_sets, protocols
-from videogpt_jax.evaluation.networks import Networks
+from videogpt_jax.evaluation.networks import Networks, describe_files
 from videogpt_jax.stages import evaluate as stage
 from videogpt_jax.training.sharding import MeshConfig, make_mesh
 
@@ -60,8 +61,8 @@ def score_workdir(folder: Path, scoring: Scoring, with_samples: bool = True) -> 
   drawing = model_sets.Drawing(
     scoring.protocol, _controls(experiment), scoring.seed, scoring.batch_size
   )
-  has_prior = workdir.has_checkpoints(folder, 'prior')
-  model = api.load_videogpt(folder) if has_prior else api.load_vqvae(folder)
+  model = _load(folder)
+  has_prior = isinstance(model, api.VideoGPT)
   networks = scoring.networks
   drawn_with = {'workdir': str(folder), 'model': model_sets.fingerprint(model)}
   if has_prior and with_samples and (networks.i3d or networks.c3d):
@@ -79,6 +80,23 @@ def score_workdir(folder: Path, scoring: Scoring, with_samples: bool = True) -> 
     result['missing']['scores of samples, likelihoods'] = 'the workdir a prior (--stages=prior)'
   result['warnings'] += _unfinished(folder)
   return result | drawn_with
+
+
+def is_scored(result: Mapping[str, Any], folder: Path, scoring: Scoring) -> bool:
+  """Whether a record of `score_workdir` is what it would give again."""
+  return (
+    result.get('model') == model_sets.fingerprint(_load(folder))
+    and result.get('protocol') == dataclasses.asdict(scoring.protocol)
+    and result.get('seed') == scoring.seed
+    and result.get('weights') == describe_files(scoring.networks)
+  )
+
+
+def _load(folder: Path) -> api.VideoGPT | api.Tokenizer:
+  """The models of a workdir, of which the VQ-VAE must have begun to be trained."""
+  if workdir.has_checkpoints(folder, 'prior'):
+    return api.load_videogpt(folder)
+  return api.load_vqvae(folder)
 
 
 def _scorable(folder: Path) -> Experiment:
