@@ -9,7 +9,8 @@ latent, 2048 codes and 8 layers: T5's FVD 104.6.
 
 Although the text and T9 say 16 layers, the 8-layer row is the one that T1 quotes. T9's 3 frames and
 actions are left out: the score is for 1 frame. Data: data/cards/bair.md. Steps: 100k, then 150k.
-Cost: not measured.
+Planned cost (counted, see
+docs/paper.md; not measured), in days of one v5e chip: 2.7; table9 5.1; published 1.4.
 """
 
 import dataclasses
@@ -38,6 +39,7 @@ def published() -> Experiment:
     experiment(),
     name='bair_published',
     vqvae=VQVAEConfig(downsample=(4, 2, 2)),
+    vqvae_training=paper.vqvae_training(learning_rate=3e-4),
     prior=PriorConfig(n_cond_frames=1),
   )
 

@@ -3,7 +3,8 @@
   python -m videogpt_jax.main --config=configs/tgif.py
 
 Latent 4x32x32; T9's cross-entropy is 2.87 nats a code in training and 2.86 in the test. Data:
-data/cards/tgif.md. Steps: 100k, then 600k (T9). Cost: not measured.
+data/cards/tgif.md. Steps: 100k, then 600k (T9). Planned cost (counted, see
+docs/paper.md; not measured): 24 days of one v5e chip.
 """
 
 from configs import paper

@@ -4,7 +4,8 @@
 
 The paper has samples and no score. T8 and T9: latent 8x32x32, 16 layers.
 Actions are one-hot over 8 combinations of buttons; of the table's 60 see the card.
-Data: data/cards/vizdoom.md. Steps: 100k, then 150k. Cost: not measured.
+Data: data/cards/vizdoom.md. Steps: 100k, then 150k. Planned cost
+(counted, see docs/paper.md; not measured): 4.5 days of one v5e chip.
 """
 
 from configs import paper

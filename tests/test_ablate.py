@@ -13,6 +13,8 @@ from videogpt_jax.evaluation.networks import Networks
 from videogpt_jax.evaluation.protocols import PROTOCOLS
 from videogpt_jax.stages import score
 
+pytestmark = pytest.mark.slow  # two small runs, from the beginning to their scores
+
 SCORING = score.Scoring(PROTOCOLS['all'], Networks())
 STAGES = ('vqvae', 'prior')
 

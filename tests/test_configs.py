@@ -19,12 +19,14 @@ ROWS = {
   ('bair', 'published'): ((4, 32, 32), 576, 4 * 576, 8),
   ('ucf101',): ((4, 32, 32), 1024, 4096, 20),
   ('ucf101', '64'): ((4, 32, 32), 1024, 4096, 20),
+  ('ucf101', 'published'): ((4, 32, 32), 576, 4 * 576, 8),
   ('tgif',): ((4, 32, 32), 1024, 4096, 20),
   ('vizdoom_hgs',): ((8, 32, 32), 512, 2048, 16),
   ('vizdoom_battle2',): ((8, 32, 32), 512, 2048, 16),
   ('robonet',): ((8, 32, 32), 512, 2048, 16),
   ('moving_mnist',): ((4, 16, 16), 192, 384, 8),
   ('kinetics600',): ((4, 32, 32), 1024, 4096, 20),
+  ('kinetics600', 'stride2x4x4'): ((8, 32, 32), 1024, 4096, 20),
 }
 
 
@@ -49,6 +51,37 @@ def test_a_row_has_the_tables_sizes(row):
   blocks = _n_parameters(prior.blocks)
   conditioning = experiment.prior.action_dim and blocks - implied
   assert implied <= blocks <= 1.02 * implied + conditioning
+
+
+def _implied_by_table_8(config):
+  """Parameters of a VQ-VAE, counted from T8's sizes: 4x4x4 strided and 3x3x3 convolutions."""
+  C, E, n_halvings = config.n_hiddens, config.embedding_dim, len(config.strides())
+  strided = (64 * 3 * C + C) + (n_halvings - 1) * (64 * C * C + C)
+  transposed = (64 * 3 * C + 3) + (n_halvings - 1) * (64 * C * C + C)
+  residual = 27 * C * C // 2 + C * C // 2 + 2 * C + C  # two convolutions and their norms
+  if config.axial_attention:
+    residual += 3 * (4 * C * C + C) + 2 * C  # along w, h and t; and its norm
+  stack = config.n_res_layers * residual + 2 * C
+  quantised = (C * E + E) + (E * C + C)
+  return strided + (27 * C * C + C) + 2 * stack + quantised + transposed
+
+
+_VQVAES = [*ROWS] + [
+  ('ablations', f'{table},{row}') for table, rows in ablations.PAPER.items() for row in rows
+]
+
+
+@pytest.mark.parametrize('row', _VQVAES, ids='-'.join)
+def test_a_vqvae_has_the_parameters_that_the_tables_imply(row):
+  config = _experiment(*row).vqvae
+  model = nnx.eval_shape(lambda: VQVAE(config, rngs=nnx.Rngs(0)))
+  assert _n_parameters(model) == _implied_by_table_8(config)
+  # The codes are learnt by moving averages, outside of the optimiser.
+  assert model.codebook.embeddings.shape == (
+    config.n_codebooks,
+    config.n_codes,
+    config.embedding_dim // config.n_codebooks,
+  )
 
 
 def test_codebooks_have_the_tables_sizes():

@@ -19,6 +19,7 @@ from videogpt_jax.config import Experiment
 from videogpt_jax.evaluation import comparison, protocols, report
 from videogpt_jax.evaluation.networks import load_networks
 from videogpt_jax.stages import run, score
+from videogpt_jax.training import distributed
 from videogpt_jax.training.logging import read_json, say
 
 _TABLES = ('T3', 'T4', 'T5', 'T6', 'T7')
@@ -36,6 +37,7 @@ _PROTOCOL = flags.DEFINE_enum(
 
 def main(argv: Sequence[str]):
   del argv
+  distributed.refuse_others('ablate')
   if not _TABLE.value:
     raise ValueError(f'--table is missing; one of {", ".join(_TABLES)}')
   ablations = _rows_of_the_paper()

@@ -18,6 +18,7 @@ from videogpt_jax import cli
 from videogpt_jax.evaluation import evaluate, protocols, report
 from videogpt_jax.evaluation.clips import ClipConfig, open_clips
 from videogpt_jax.evaluation.networks import load_networks
+from videogpt_jax.training import distributed
 from videogpt_jax.training.logging import record_metrics
 
 _WORKDIR = flags.DEFINE_string(
@@ -61,6 +62,7 @@ _OUT = flags.DEFINE_string(
 
 def main(argv: Sequence[str]):
   del argv
+  distributed.refuse_others('evaluate')
   networks = load_networks(
     _FVD_WEIGHTS.value, _IS_WEIGHTS.value, _LPIPS_WEIGHTS.value, _TRUST.value
   )

@@ -138,6 +138,15 @@ def test_the_program_scores_two_folders(tmp_path):
   assert good.returncode == 0, good.stderr
   assert 'psnr' in good.stdout and 'missing fvd, kvd: give --fvd_weights' in good.stdout
   assert json.loads((tmp_path / 'out.json').read_text())['protocol']['name'] == 'all'
+  several = subprocess.run(
+    command,
+    capture_output=True,
+    text=True,
+    cwd=_ROOT,
+    env=_environment(1) | {'JAX_NUM_PROCESSES': '2'},
+  )
+  assert several.returncode == 1
+  assert 'evaluate is one process' in several.stderr and 'Traceback' not in several.stderr
   bad = run()
   assert bad.returncode == 1
   assert bad.stderr.splitlines()[-1].startswith('error: protocol videogpt needs 2560 samples')

@@ -100,11 +100,6 @@ def _load(folder: Path) -> api.VideoGPT | api.Tokenizer:
 
 
 def _scorable(folder: Path) -> Experiment:
-  if jax.process_count() > 1:
-    raise ValueError(
-      f'scores are computed in one process, not {jax.process_count()}; start it on one host alone, '
-      'all of whose devices it then uses'
-    )
   experiment = workdir.read_experiment(folder)
   source = experiment.dataset.source
   if source == 'codes':

@@ -79,6 +79,21 @@ def _on_tpu() -> bool:
   return bool(chips) and importlib.util.find_spec('libtpu') is not None
 
 
+def refuse_others(program: str):
+  """Refuses an environment that names several processes, for a program that is one alone.
+
+  Raises:
+    ValueError: there are others, which would do the same work and write the same files.
+  """
+  in_slurm = all(name in os.environ for name in SLURM)
+  named = os.environ.get(COUNT) or (os.environ['SLURM_NTASKS'] if in_slurm else '1')
+  if named != '1':
+    raise ValueError(
+      f'{program} is one process and uses the devices of one host, and the environment names '
+      f'{named}; start it once, without {COUNT} (under Slurm: srun --ntasks=1)'
+    )
+
+
 def stop():
   """Parts from the other processes, once all have come here."""
   if jax.distributed.is_initialized():
