@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from etils import epath
 
 from tests import tiny_config
 from videogpt_jax import ablate, workdir
@@ -28,7 +29,7 @@ def _row(n_layers, **changes):
 @pytest.fixture(scope='module')
 def rows(tmp_path_factory):
   """A folder with two rows that differ in the prior alone, and their scores."""
-  root = tmp_path_factory.mktemp('rows')
+  root = epath.Path(tmp_path_factory.mktemp('rows'))
   return root, [ablate.train_and_score(_row(n), root, STAGES, SCORING) for n in (1, 2)]
 
 
@@ -63,7 +64,7 @@ def test_a_row_that_has_ended_is_only_read(rows, monkeypatch):
 
 def test_only_what_was_trained_alike_and_to_the_end_is_taken_over(rows, tmp_path):
   root, _ = rows
-  others = sorted(root.iterdir())
+  others, tmp_path = sorted(root.iterdir()), epath.Path(tmp_path)
   same = dataclasses.replace(_row(2), name='another_name')
   assert workdir.adopt(tmp_path / 'same', same, others) == ['vqvae', 'prior']
   assert workdir.adopt(tmp_path / 'same', same, others) == []  # it has them now

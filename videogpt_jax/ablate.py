@@ -10,9 +10,9 @@ what two rows, or two tables, train alike is trained once. Interrupted, the same
 
 import importlib
 from collections.abc import Sequence
-from pathlib import Path
 
 from absl import flags
+from etils.epath import Path
 
 from videogpt_jax import cli, workdir
 from videogpt_jax.config import Experiment

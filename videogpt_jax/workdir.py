@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-import shutil
 from collections.abc import Sequence
 from typing import Any
 
@@ -82,10 +81,20 @@ def adopt(path: Path, experiment: Experiment, others: Sequence[Path]) -> list[st
   stages, other = max(found, key=lambda pair: len(pair[0]), default=([], path))
   for stage in stages:
     unfinished = path / f'{stage}.copying'
-    shutil.rmtree(unfinished, ignore_errors=True)
-    shutil.copytree(other / stage, unfinished)
-    os.replace(unfinished, path / stage)
+    if unfinished.exists():
+      unfinished.rmtree()
+    _copy(other / stage, unfinished)
+    unfinished.rename(path / stage)
   return stages
+
+
+def _copy(folder: Path, target: Path):
+  target.mkdir(parents=True)
+  for child in folder.iterdir():
+    if child.is_dir():
+      _copy(child, target / child.name)
+    else:
+      child.copy(target / child.name)
 
 
 def _shared_stages(other: Path, experiment: Experiment) -> list[str]:

@@ -6,10 +6,10 @@ clips, and records all that it takes to do it again.
 
 import dataclasses
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import jax
+from etils.epath import Path
 
 from videogpt_jax import api, workdir
 from videogpt_jax import input as data
