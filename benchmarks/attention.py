@@ -7,6 +7,7 @@ eager PyTorch, with the same sizes, dropout and optimiser.
 
 import itertools
 import json
+import math
 import resource
 import subprocess
 import sys
@@ -144,6 +145,11 @@ def _memory_by_length() -> Iterator[Row]:
 
 def training_memory(config: PriorConfig, spec: CodeSpec) -> int:
   """Returns the bytes beside parameters that the gradient of one clip needs, as compiled."""
+  return compiled_gradient(config, spec).memory_analysis().temp_size_in_bytes
+
+
+def compiled_gradient(config: PriorConfig, spec: CodeSpec) -> jax.stages.Compiled:
+  """Returns the gradient of a prior's loss of one clip."""
   stage = prior_stage(config, spec, Tokenizer(None, None))
   graphdef, params, _ = stage.abstract()
 
@@ -160,8 +166,7 @@ def training_memory(config: PriorConfig, spec: CodeSpec) -> int:
     jax.ShapeDtypeStruct(shape, jnp.int32),
     jax.eval_shape(lambda: jax.random.key(0)),
   )
-  compiled = jax.jit(jax.grad(loss)).lower(*arguments).compile()
-  return compiled.memory_analysis().temp_size_in_bytes
+  return jax.jit(jax.grad(loss)).lower(*arguments).compile()
 
 
 def _axial() -> Iterator[Row]:
@@ -212,7 +217,7 @@ def _utilisation() -> Row:
 
 def step_flops(config: PriorConfig, spec: CodeSpec, batch_size: int) -> float:
   """Returns the products' operations of a training step, what is computed again not counted."""
-  L, D = 1024 * spec.latent_shape[0], config.hidden_dim
+  L, D = math.prod(spec.latent_shape), config.hidden_dim
   linear = config.n_layers * (4 * D * D + 2 * D * config.mlp_units)
   linear += D * (spec.embedding_dim + spec.n_codes)
   attended = config.n_layers * D * L  # scores and sums over values, of half of the pairs
