@@ -48,13 +48,18 @@ one_device = functools.cache(lambda name: gradients(name, (1, 1, 1)))
 
 
 def scales(arrays):
-  """The largest entry of each array's layer, kernel and bias together: there are biases whose own
-  gradient is zero but for rounding, because a batch norm behind them takes it out."""
+  """The largest entry of each array's layer: kernel, bias and scale together, and the four
+  projections of an attention. Some gradients are small, or zero but for rounding, because their
+  terms cancel: of biases ahead of a batch norm, of keys ahead of a softmax."""
+  layer = {
+    name: re.sub('(/(query|key|value|out))?/(kernel|bias|scale)/value$', '', name)
+    for name in arrays
+  }
   largest = {}
   for name, value in arrays.items():
-    layer = re.sub('/(kernel|bias)/', '/', name)
-    largest[layer] = max(largest.get(layer, 0), float(np.abs(np.asarray(value, float)).max()))
-  return {name: largest[re.sub('/(kernel|bias)/', '/', name)] for name in arrays}
+    entry = float(np.abs(np.asarray(value, float)).max())
+    largest[layer[name]] = max(largest.get(layer[name], 0), entry)
+  return {name: largest[layer[name]] for name in arrays}
 
 
 def assert_same(found, expected):
