@@ -7,6 +7,7 @@ python -m videogpt_jax.sample --workdir=DIR --num=8 --seed=0 --out=DIR2 [--tempe
 """
 
 import os
+import pathlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -118,17 +119,17 @@ def _conditions(model, num: int, names: Sequence[str]):
       raise ValueError(
         'this prior is not conditioned on frames; leave --frames out, or use --continue'
       )
-    frames = read_frames('--frames', Path(_FRAMES.value), size, slice(n_cond_frames))
+    frames = read_frames('--frames', pathlib.Path(_FRAMES.value), size, slice(n_cond_frames))
     _check_length('--frames', _FRAMES.value, frames, n_cond_frames)
   if _CONTINUE.value is not None:
     if frames is not None:
       raise ValueError('--frames and --continue both say what comes first; give one of them')
     wanted = beginning_of_continuation(model)
     clip = slice(-max(model.vqvae.sequence_length, wanted), None)
-    earlier = read_frames('--continue', Path(_CONTINUE.value), size, clip)
+    earlier = read_frames('--continue', pathlib.Path(_CONTINUE.value), size, clip)
     _check_length('--continue', _CONTINUE.value, earlier, wanted)
   if _ACTIONS.value is not None:
-    actions = read_actions(Path(_ACTIONS.value), model.config.action_dim)
+    actions = read_actions(pathlib.Path(_ACTIONS.value), model.config.action_dim)
   repeat = lambda x: None if x is None else np.repeat(x[None], num, axis=0)
   return Conditions(label, repeat(frames), repeat(actions), repeat(earlier))
 
@@ -155,7 +156,7 @@ def beginning_of_continuation(model) -> int:
   return windows.plan(model.vqvae.spec, model.config.n_cond_frames, 1, goes_on=True).shared
 
 
-def read_frames(flag: str, path: Path, resolution: int, which: slice) -> np.ndarray:
+def read_frames(flag: str, path: pathlib.Path, resolution: int, which: slice) -> np.ndarray:
   """Returns frames of a video file, resized and cropped to the model's resolution.
 
   Args:
@@ -184,7 +185,7 @@ def read_frames(flag: str, path: Path, resolution: int, which: slice) -> np.ndar
   return np.asarray(resize_and_crop(frames / np.float32(255), resolution)) - np.float32(0.5)
 
 
-def read_actions(path: Path, action_dim: int) -> np.ndarray:
+def read_actions(path: pathlib.Path, action_dim: int) -> np.ndarray:
   """Returns float32 [frames action_dim] of a NumPy file.
 
   Raises:
