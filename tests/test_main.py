@@ -111,7 +111,7 @@ def test_a_prior_trains_on_codes_of_its_own_tokenizer_only(finished, tmp_path):
   )
   done = call(*train)
   assert done.returncode == 0, done.stderr
-  assert 'held-out clips: prior_bits_per_code' in done.stdout
+  assert 'prior_bits_per_code' in done.stdout
 
   shutil.rmtree(workdir / 'prior')
   manifest = codes / 'manifest.json'

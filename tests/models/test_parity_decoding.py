@@ -1,4 +1,4 @@
-"""Forward and incremental decoding agree, and give the published logits, codes and videos."""
+"""Forward, prefill and decoding agree, and give the published logits, codes and videos."""
 
 import functools
 from typing import NamedTuple
@@ -16,13 +16,14 @@ NAMES = ['gpt_uncond', 'gpt_class', 'gpt_frame', 'gpt_class_frame', 'gpt_sparse'
 
 
 class Results(NamedTuple):
-  """Of the forward; of decoding, teacher forced and greedy; and the greedy video."""
+  """Of the forward, given the recorded codes and the greedy ones; of decoding likewise; a video."""
 
   golden: Golden
   memory: jax.Array | None
   forward: jax.Array
-  forced: Decoded
+  prefilled: Decoded
   greedy: Decoded
+  greedy_forward: jax.Array
   video: jax.Array
 
 
@@ -35,36 +36,41 @@ def decoded(name) -> Results:
   frames = golden.video('in/video')[:, : config.n_cond_frames] if config.n_cond_frames else None
 
   @jax.jit
-  def run(codes, n_given):
+  def run(codes):
     condition = prior.condition(label, frames)
     keys = jax.random.split(jax.random.key(0), codes.shape[0])
-    greedy = make_controls(prior.codes.n_codes, temperature=0)
-    embeddings = vqvae.codebook.embeddings[...]
-    out = decode(prior, embeddings, condition, keys, greedy, codes, n_given, with_logits=True)
-    forward = prior(vqvae.codebook.lookup(codes), condition)
-    return condition.memory, forward, out, vqvae.decode(out.codes)
+    controls = make_controls(prior.codes.n_codes, temperature=0)
+    book = vqvae.codebook.embeddings[...]
+    given = codes.reshape(codes.shape[0], -1)
+    prefilled = decode(prior, book, condition, keys, controls, given, with_logits=True)
+    greedy = decode(prior, book, condition, keys, controls, with_logits=True)
+    forward, greedy_forward = (
+      prior(vqvae.codebook.lookup(c), condition) for c in (codes, greedy.codes)
+    )
+    video = vqvae.decode(greedy.codes)
+    return condition.memory, forward, prefilled, greedy, greedy_forward, video
 
-  memory, forward, forced, _ = run(codes, codes[0].size)
-  _, _, greedy, video = run(codes, 0)
-  np.testing.assert_array_equal(forced.codes, codes)
-  return Results(golden, memory, forward, forced, greedy, video)
+  results = Results(golden, *run(codes))
+  np.testing.assert_array_equal(results.prefilled.codes, codes)
+  return results
 
 
 @pytest.mark.parametrize('name', NAMES)
 class TestDecoding:
-  def test_logits(self, name):
+  def test_prefilled_logits(self, name):
     results = decoded(name)
-    assert relative_error(results.forced.logits, results.golden['decode/logits']) < 1e-4
+    assert relative_error(results.prefilled.logits, results.golden['decode/logits']) < 1e-4
 
   def test_logits_equal_those_of_the_forward_at_every_position(self, name):
     results = decoded(name)
-    assert relative_error(results.forced.logits, results.forward) < 1e-4
+    assert relative_error(results.prefilled.logits, results.forward) < 1e-4
+    assert relative_error(results.greedy.logits, results.greedy_forward) < 1e-4
 
   def test_log_likelihood_is_that_of_the_forward(self, name):
     results = decoded(name)
-    codes = results.golden['in/encodings']
-    nats = nats_per_code(results.forward, codes) * codes[0].size
-    np.testing.assert_allclose(results.forced.log_likelihood, -nats, 1e-5)
+    codes = results.greedy.codes
+    nats = nats_per_code(results.greedy_forward, codes) * codes[0].size
+    np.testing.assert_allclose(results.greedy.log_likelihood, -nats, 1e-5)
 
   def test_greedy_codes_and_video(self, name):
     results = decoded(name)

@@ -145,8 +145,13 @@ def _state(name):
 
 @pytest.mark.parametrize('sizes', [(8, 1, 1, 1), (1, 8, 1, 1)], ids=str)
 def test_the_vqvae_has_no_exchange_of_activations(sizes):
-  """Whatever a step gathers is a parameter's share: clips stay where they are."""
+  """Whatever a step hands on is a parameter's share: clips stay where they are.
+
+  Permuted are gradients of attention's kernels: the compiler makes those of queries, keys and
+  values in one product, and passes each its part.
+  """
   found = exchanged('vqvae', *sizes)
-  assert {c.kind for c in found} <= {'all-reduce', 'all-gather'}
+  kinds = {'all-reduce', 'all-gather', 'collective-permute'}
+  assert {c.kind for c in found} <= (kinds if sizes[1] > 1 else {'all-reduce'})
   largest = max(leaf.size * FLOAT for leaf in jax.tree.leaves(_state('vqvae')))
-  assert all(c.payload <= largest for c in found if c.kind == 'all-gather')
+  assert all(c.payload <= largest for c in found if c.kind != 'all-reduce')
