@@ -14,13 +14,13 @@ from collections.abc import Sequence
 from absl import flags
 from etils.epath import Path
 
-from videogpt_jax import cli, workdir
-from videogpt_jax.config import Experiment
-from videogpt_jax.evaluation import comparison, protocols, report
+from videogpt_jax import cli
+from videogpt_jax.evaluation import comparison, protocols
 from videogpt_jax.evaluation.networks import load_networks
-from videogpt_jax.stages import run, score
+from videogpt_jax.stages import score
+from videogpt_jax.stages.ablation import train_and_score
 from videogpt_jax.training import distributed
-from videogpt_jax.training.logging import read_json, say
+from videogpt_jax.training.logging import say
 
 _TABLES = ('T3', 'T4', 'T5', 'T6', 'T7')
 
@@ -48,9 +48,10 @@ def main(argv: Sequence[str]):
   scoring = score.Scoring(protocols.PROTOCOLS[_PROTOCOL.value], networks)
   # What only the tokenizer is scored by needs no prior.
   stages = ('vqvae',) if name == 'axial' else ('vqvae', 'prior')
-  measured = {}
-  for row, experiment in experiments.items():
-    measured[row] = train_and_score(experiment, root, stages, scoring)
+  measured = {
+    row: train_and_score(experiment, root, stages, scoring)
+    for row, experiment in experiments.items()
+  }
   text = comparison.table(ablations.PAPER[name], measured)
   file = root / f'{_TABLE.value}{"_reduced" if _REDUCED.value else ""}.md'
   file.write_text(f'{text}\n')
@@ -66,24 +67,6 @@ def _rows_of_the_paper():
     raise ValueError(
       f'{error.name} is not here; run this in the root of a checkout, which has configs/'
     ) from None
-
-
-def train_and_score(
-  experiment: Experiment, root: Path, stages: Sequence[str], scoring: score.Scoring
-) -> dict[str, float]:
-  """Brings one row to its end, in its folder in `root`; returns its scores."""
-  path = root / experiment.name
-  say(f'== {path}')
-  others = sorted(root.iterdir()) if root.is_dir() else []
-  for stage in workdir.adopt(path, experiment, others):
-    say(f'{stage}: taken from a row that trains the same')
-  run.run(experiment, path, stages)
-  file = path / 'evaluation.json'
-  result = read_json(file, {})
-  if not score.is_scored(result, path, scoring):
-    result = score.score_workdir(path, scoring)
-    report.write(result, file)
-  return {name: float(x) for name, x in result['scores'].items()}
 
 
 if __name__ == '__main__':

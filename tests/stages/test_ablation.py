@@ -8,11 +8,12 @@ import pytest
 from etils import epath
 
 from tests import tiny_config
-from videogpt_jax import ablate, workdir
+from videogpt_jax import workdir
 from videogpt_jax.config import from_dict
 from videogpt_jax.evaluation.networks import Networks
 from videogpt_jax.evaluation.protocols import PROTOCOLS
 from videogpt_jax.stages import score
+from videogpt_jax.stages.ablation import train_and_score
 
 pytestmark = pytest.mark.slow  # two small runs, from the beginning to their scores
 
@@ -30,7 +31,7 @@ def _row(n_layers, **changes):
 def rows(tmp_path_factory):
   """A folder with two rows that differ in the prior alone, and their scores."""
   root = epath.Path(tmp_path_factory.mktemp('rows'))
-  return root, [ablate.train_and_score(_row(n), root, STAGES, SCORING) for n in (1, 2)]
+  return root, [train_and_score(_row(n), root, STAGES, SCORING) for n in (1, 2)]
 
 
 def _codebook(path):
@@ -59,7 +60,7 @@ def test_each_row_is_scored_with_its_own_prior(rows):
 def test_a_row_that_has_ended_is_only_read(rows, monkeypatch):
   root, scores = rows
   monkeypatch.setattr(score, 'score_workdir', None)
-  assert ablate.train_and_score(_row(2), root, STAGES, SCORING) == scores[1]
+  assert train_and_score(_row(2), root, STAGES, SCORING) == scores[1]
 
 
 def test_only_what_was_trained_alike_and_to_the_end_is_taken_over(rows, tmp_path):
