@@ -33,7 +33,9 @@ def test_two_processes_do_the_whole_job_and_one_tells_of_it(tmp_path):
   assert len(list((workdir / 'tensorboard' / 'prior').iterdir())) == 1
   again = call('main', CONFIG, f'--workdir={workdir}')
   assert again.stdout.count('finished before') == 4, again.stderr
-  scored = call('evaluate', f'--workdir={workdir}', f'--out={tmp_path / "scores.json"}')
+  scored = call(
+    'evaluate', f'--workdir={workdir}', '--protocol=all', f'--out={tmp_path / "scores.json"}'
+  )
   assert scored.returncode == 0, scored.stderr
 
 

@@ -94,7 +94,12 @@ print('no copies in', n_loops, 'loops')
 
 def test_no_step_copies_a_cache_on_a_tpu():
   pytest.importorskip('libtpu', reason='libtpu is not installed: pip install libtpu')
-  environment = os.environ | {'JAX_PLATFORMS': 'cpu', 'TPU_SKIP_MDS_QUERY': '1', 'XLA_FLAGS': ''}
+  environment = os.environ | {
+    'JAX_PLATFORMS': 'cpu',
+    'TPU_SKIP_MDS_QUERY': '1',
+    'ALLOW_MULTIPLE_LIBTPU_LOAD': '1',
+    'XLA_FLAGS': '',
+  }
   done = subprocess.run(
     [sys.executable, '-c', TPU], capture_output=True, text=True, timeout=500, env=environment
   )

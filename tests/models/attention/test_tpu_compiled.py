@@ -1,9 +1,7 @@
 """The TPU's kernel compiles for a TPU at full size, chosen by the devices of the placement.
 
-Needs libtpu (`pip install libtpu`), not a TPU.
+Needs libtpu, not a TPU.
 """
-
-import os
 
 import jax
 import jax.numpy as jnp
@@ -13,9 +11,13 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from videogpt_jax.models import placement
 from videogpt_jax.models.attention import CausalMask, attention, make_dropout, strided_mask
+from videogpt_jax.planning import compiler
+from videogpt_jax.planning.chips import parse_topology
 
-pytestmark = pytest.mark.slow
-pytest.importorskip('libtpu', reason='compiling for TPUs needs libtpu: pip install libtpu')
+pytestmark = [
+  pytest.mark.slow,
+  pytest.mark.skipif(bool(compiler.missing()), reason=compiler.MISSING),
+]
 
 MASKS = {'causal': CausalMask(), 'strided': strided_mask((4, 32, 32), 32, 4), 'all': None}
 TABLE = {'B': ('data',), 'N': ('tensor',)}
@@ -23,11 +25,8 @@ TABLE = {'B': ('data',), 'N': ('tensor',)}
 
 @pytest.fixture(scope='module')
 def mesh():
-  from jax.experimental import topologies
-
-  os.environ['TPU_SKIP_MDS_QUERY'] = '1'
-  described = topologies.get_topology_desc(platform='tpu', topology_name='v5e:2x2')
-  return Mesh(np.array(described.devices).reshape(2, 2), ('data', 'tensor'))
+  chips = compiler.devices(parse_topology('v5e:2x2'))
+  return Mesh(np.array(chips).reshape(2, 2), ('data', 'tensor'))
 
 
 def compiled(mesh, mask, head_size, n_keys=4096, rate=0.0, dtype=jnp.bfloat16):
