@@ -12,7 +12,7 @@ from einops import rearrange
 from flax import nnx
 
 from videogpt_jax.models.attention import attention, check_backend
-from videogpt_jax.models.attention.blockwise import RESIDUALS
+from videogpt_jax.models.attention.gradient import RESIDUALS
 from videogpt_jax.models.layers import DTYPES, Linear, dropout
 from videogpt_jax.models.norms import NORMS, HeadNorm
 from videogpt_jax.models.placement import constrain

@@ -114,9 +114,8 @@ class PreemptionNotice:
   which all stop, so that `arrived` becomes true for all at once.
   """
 
-  _calls = (
-    itertools.count()
-  )  # of every stage of the run: the service compares them across processes
+  # Of every stage of the run: the service compares them across processes.
+  _calls = itertools.count()
 
   def __enter__(self) -> 'PreemptionNotice':
     self._signalled, self._previous = False, None

@@ -13,17 +13,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from einops import rearrange
-from jax.ad_checkpoint import checkpoint_name
 
 from videogpt_jax.models.attention.dropout import Dropout
+from videogpt_jax.models.attention.gradient import EXCLUDED, with_gradient
 from videogpt_jax.models.attention.masks import CausalMask
 from videogpt_jax.models.attention.schedule import Schedule, make_schedule
-
-RESIDUALS = 'attention'
-"""Name of what the gradient needs of the forward, for `jax.checkpoint` policies that keep it."""
-
-_NONE = -1e30
-"""Score of a pair that the mask excludes: finite, so that differences of such are not NaN."""
 
 
 def blockwise_attention(
@@ -37,20 +31,7 @@ def blockwise_attention(
   L, S = q.shape[1], k.shape[1]
   kernel = _Kernel(make_schedule(L, S, mask), mask is not None, S, dropout and dropout.rate)
   seeds = jnp.zeros((), jnp.uint32) if dropout is None else dropout.seeds
-
-  @jax.custom_vjp
-  def attend(q, k, v, seeds):
-    return kernel.forward(q, k, v, seeds)[0]
-
-  def forward(q, k, v, seeds):
-    out, lse = checkpoint_name(kernel.forward(q, k, v, seeds), RESIDUALS)
-    return out, (q, k, v, seeds, out, lse)
-
-  def backward(residuals, d_out):
-    return *kernel.backward(*residuals, d_out), None
-
-  attend.defvjp(forward, backward)
-  return attend(q, k, v, seeds)
+  return with_gradient(kernel)(q, k, v, seeds)
 
 
 class _Step(NamedTuple):
@@ -79,7 +60,7 @@ class _Kernel(NamedTuple):
       def step(n, carry):
         acc, top, total = carry
         at = self._step(number, n, ks, vs, seeds)
-        scores = jnp.where(at.admitted, _product('CBNid,CBNjd->CBNij', q, at.k), _NONE)
+        scores = jnp.where(at.admitted, _product('CBNid,CBNjd->CBNij', q, at.k), EXCLUDED)
         new_top = jnp.maximum(top, scores.max(axis=-1))
         weights = jnp.exp(scores - new_top[..., None])
         shrink = jnp.exp(top - new_top)
@@ -89,7 +70,7 @@ class _Kernel(NamedTuple):
         return acc, new_top, total
 
       rows = q.shape[:-1]
-      start = jnp.zeros((*rows, v.shape[-1])), jnp.full(rows, _NONE), jnp.zeros(rows)
+      start = jnp.zeros((*rows, v.shape[-1])), jnp.full(rows, EXCLUDED), jnp.zeros(rows)
       acc, top, total = jax.lax.fori_loop(0, n_steps, step, start)
       return (acc / total[..., None]).astype(v.dtype), top + jnp.log(total)
 
@@ -108,7 +89,7 @@ class _Kernel(NamedTuple):
       def step(n, carry):
         d_q, sums = carry
         at = self._step(number, n, ks, vs, seeds)
-        scores = jnp.where(at.admitted, _product('CBNid,CBNjd->CBNij', q, at.k), _NONE)
+        scores = jnp.where(at.admitted, _product('CBNid,CBNjd->CBNij', q, at.k), EXCLUDED)
         weights = jnp.exp(scores - lse[..., None])
         kept = self._drop(weights, at.keep).astype(v.dtype)
         d_weights = self._drop(_product('CBNid,CBNjd->CBNij', d_out, at.v), at.keep)

@@ -9,7 +9,7 @@ import numpy as np
 from einops import rearrange
 from jax.experimental.pallas.ops.tpu import splash_attention as splash
 
-from videogpt_jax.models.attention.blockwise import RESIDUALS
+from videogpt_jax.models.attention.gradient import RESIDUALS
 from videogpt_jax.models.attention.masks import CausalMask
 
 TILE = 512

@@ -15,16 +15,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from einops import rearrange
-from jax.ad_checkpoint import checkpoint_name
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as plgpu
 
-from videogpt_jax.models.attention.blockwise import RESIDUALS
 from videogpt_jax.models.attention.dropout import Dropout, keep
+from videogpt_jax.models.attention.gradient import EXCLUDED, with_gradient
 from videogpt_jax.models.attention.masks import CausalMask
-
-_NONE = -1e30
-"""Score of a pair that the mask excludes: finite, so that differences of such are not NaN."""
 
 _SMALLEST = 16
 """Side of the smallest product that the hardware has."""
@@ -50,22 +46,9 @@ def triton_attention(
   rate = None if dropout is None else dropout.rate
   kernel = _Kernel(_table(tiles), _table(tiles.T), T, mask is not None, S, rate, interpret)
   seeds = jnp.zeros((B, N), jnp.uint32) if dropout is None else dropout.seeds
-
-  @jax.custom_vjp
-  def attend(q, k, v, seeds):
-    return kernel.forward(q, k, v, seeds)[0]
-
-  def forward(q, k, v, seeds):
-    out, lse = checkpoint_name(kernel.forward(q, k, v, seeds), RESIDUALS)
-    return out, (q, k, v, seeds, out, lse)
-
-  def backward(residuals, d_out):
-    return *kernel.backward(*residuals, d_out), None
-
-  attend.defvjp(forward, backward)
   q = q * q.shape[-1] ** -0.5
   q, k, v = (_tiled(x, T) for x in (q, k, v))
-  out = attend(q, k, v, seeds.reshape(-1, 1))
+  out = with_gradient(kernel)(q, k, v, seeds.reshape(-1, 1))
   return rearrange(out, '(B N) L d -> B L N d', B=B)[:, :L, :, :d_v]
 
 
@@ -147,7 +130,7 @@ class _Kernel(NamedTuple):
     scale = None
     if self.rate:
       scale = jnp.where(keep(self.rate, seed, i, j), 1 / (1 - self.rate), 0.0)
-    return jnp.where(admitted, _dot(q, k.T), _NONE), scale
+    return jnp.where(admitted, _dot(q, k.T), EXCLUDED), scale
 
   def _by_row(self, arrays):
     """A program's own tile of each."""
@@ -197,7 +180,7 @@ def _forward(kernel, table, seed, q, k, v, out, lse):
     acc = acc * shrink[:, None] + _dot(kept.astype(v.dtype), v[tile, :])
     return acc, new_top, total
 
-  start = jnp.zeros(out.shape), jnp.full(T, _NONE), jnp.zeros(T)
+  start = jnp.zeros(out.shape), jnp.full(T, EXCLUDED), jnp.zeros(T)
   acc, top, total = jax.lax.fori_loop(0, table[0], step, start)
   out[...] = (acc / total[:, None]).astype(out.dtype)
   lse[...] = top + jnp.log(total)
