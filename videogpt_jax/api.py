@@ -212,9 +212,13 @@ def load_vqvae(path: str | os.PathLike) -> Tokenizer:
   return _tokenizer(published.load(path))
 
 
-def load_videogpt(path: str | os.PathLike) -> VideoGPT:
-  """Loads a prior with its VQ-VAE; `path` is as for `load_vqvae`.
+def load_videogpt(path: str | os.PathLike, mesh: jax.sharding.Mesh | None = None) -> VideoGPT:
+  """Loads a prior with its VQ-VAE.
 
+  Args:
+    path: as for `load_vqvae`.
+    mesh: devices to spread the prior of a workdir over as it is read, where none could hold all of
+      it; by default one does. `stages.sample.place` then lets them share what is sampled.
   Raises:
     FileNotFoundError: there is no such file, or no trained prior in the workdir.
     ValueError: the file is broken, no VideoGPT checkpoint, or holds only a VQ-VAE.
@@ -222,7 +226,7 @@ def load_videogpt(path: str | os.PathLike) -> VideoGPT:
   if Path(path).is_dir():
     from videogpt_jax import workdir
 
-    return workdir.load_videogpt(Path(path))
+    return workdir.load_videogpt(Path(path), mesh)
   from videogpt_jax.interop import published
 
   found = published.load(path)

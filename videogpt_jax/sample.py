@@ -70,7 +70,7 @@ def main(argv: Sequence[str]):
     _NUM_FRAMES.value or 0,
   )
   mesh = make_mesh(MeshConfig(tensor=_TENSOR.value))
-  model = load_videogpt(path)
+  model = load_videogpt(path, mesh)
   for warning in workdir.unfinished(path):
     print(f'warning: {warning}')
   names = workdir.class_names(path, model.config.n_classes)

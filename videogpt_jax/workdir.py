@@ -8,6 +8,7 @@ from typing import Any
 
 from etils.epath import Path
 from flax import nnx
+from jax.sharding import Mesh
 
 from videogpt_jax.api import Tokenizer, VideoGPT
 from videogpt_jax.config import Experiment, from_dict
@@ -232,21 +233,24 @@ def load_tokenizer(path: Path) -> Tokenizer:
   return Tokenizer(vqvae, experiment.dataset.sequence_length, experiment.dataset.resolution)
 
 
-def load_videogpt(path: Path) -> VideoGPT:
+def load_videogpt(path: Path, mesh: Mesh | None = None) -> VideoGPT:
   """Returns the trained prior and VQ-VAE of a workdir.
 
+  Args:
+    path: of the workdir.
+    mesh: to spread the prior over as it is read, where no device could hold all of it.
   Raises:
     FileNotFoundError: one of them is missing, or `path` is no workdir.
   """
   tokenizer = load_tokenizer(path)
   experiment = read_experiment(path)
   prior = nnx.eval_shape(lambda: Prior(experiment.prior, tokenizer.spec, rngs=nnx.Rngs(0)))
-  _restore(prior, path, 'prior')
+  _restore(prior, path, 'prior', mesh)
   return VideoGPT(tokenizer, prior)
 
 
-def _restore(model: nnx.Module, path: Path, stage: str):
+def _restore(model: nnx.Module, path: Path, stage: str, mesh: Mesh | None = None):
   if not has_checkpoints(path, stage):
     raise FileNotFoundError(f'workdir {path} has no trained {stage}; run --stages={stage} first')
   _, params, variables = nnx.split(model, nnx.Param, ...)
-  nnx.update(model, *restore_model(checkpoints_of(path, stage), params, variables))
+  nnx.update(model, *restore_model(checkpoints_of(path, stage), params, variables, mesh))

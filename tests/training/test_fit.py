@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.training.tiny import ListLog, Stop, StoppedError, batch, data, leaves, make_stage
-from videogpt_jax.training.checkpoint import Checkpoints
+from videogpt_jax.training.checkpoint import Checkpoints, restore_model
 from videogpt_jax.training.distributed import PreemptedError
 from videogpt_jax.training.fit import TrainingConfig, fit
 from videogpt_jax.training.optimizer import OptimizerConfig
@@ -104,3 +104,15 @@ def test_bfloat16_computes_and_float32_learns(name, tmp_path):
   coarse, fine = third_loss('bfloat16'), third_loss('float32')
   assert coarse == pytest.approx(fine, rel=0.03)
   assert coarse != fine
+
+
+def test_a_trained_model_is_read_onto_one_device_or_in_parts_onto_many(tmp_path):
+  state, _ = train(tmp_path, 'prior', dataclasses.replace(CONFIG, steps=2))
+  _, *shapes = make_stage('prior').abstract()
+  mesh = make_mesh(MeshConfig(data=1, fsdp=4, tensor=2))
+  whole, parts = restore_model(tmp_path, *shapes), restore_model(tmp_path, *shapes, mesh)
+  for model in (whole, parts):
+    for a, b in zip(leaves(state.model), leaves(model), strict=True):
+      np.testing.assert_array_equal(a, b)
+  kernels = (model[0]['blocks']['mlp_in']['kernel'][...] for model in (whole, parts))
+  assert [k.addressable_data(0).size / k.size for k in kernels] == [1, 1 / 8]

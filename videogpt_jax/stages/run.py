@@ -174,7 +174,7 @@ class _Run:
     config, seed = self.experiment.sample, self.experiment.seed
     prior = self.experiment.prior
     self.say(f'sample: {config.num} videos')
-    model = workdir.load_videogpt(self.path)
+    model = workdir.load_videogpt(self.path, self.mesh)
     conditions = Conditions()
     if prior.n_cond_frames or prior.action_dim:
       conditions = self._held_out_conditions(config.num)
@@ -201,7 +201,7 @@ class _Run:
 
   def evaluate(self):
     self.say('evaluate: every held-out clip')
-    model = workdir.load_videogpt(self.path)
+    model = workdir.load_videogpt(self.path, self.mesh)
     test = self._data(self.experiment.prior_training, self.experiment.dataset).test
     scores = evaluate.score(model, test, self.mesh)
     if self.primary:

@@ -6,7 +6,9 @@ import jax
 import orbax.checkpoint as ocp
 from etils.epath import Path
 from flax import nnx
+from jax.sharding import Mesh, SingleDeviceSharding
 
+from videogpt_jax.training.sharding import shardings
 from videogpt_jax.training.step import TrainState
 
 
@@ -59,13 +61,14 @@ class Checkpoints:
 
 
 def restore_model(
-  directory: Path | str, params: nnx.State, variables: nnx.State
+  directory: Path | str, params: nnx.State, variables: nnx.State, mesh: Mesh | None = None
 ) -> tuple[nnx.State, nnx.State]:
   """Returns the newest model in `directory`: averaged parameters where there are any.
 
   Args:
     directory: of a stage's checkpoints.
     params, variables: shapes of the model's states (`Stage.abstract`).
+    mesh: to spread it over, of which each device reads its part; by default one device holds all.
   Raises:
     FileNotFoundError: there is no checkpoint.
   """
@@ -76,7 +79,9 @@ def restore_model(
     averaged = (manager.directory / str(step) / 'ema_params').exists()
     name = 'ema_params' if averaged else 'params'
     likes = _nonempty({name: params, 'variables': variables})
-    args = {key: ocp.args.StandardRestore(_on_host(_pure(value))) for key, value in likes.items()}
+    args = {
+      key: ocp.args.StandardRestore(_pure(_placed(value, mesh))) for key, value in likes.items()
+    }
     found = manager.restore(step, args=ocp.args.Composite(**args))
   return _like(params, found[name]), _like(variables, found.get('variables', {}))
 
@@ -106,10 +111,13 @@ def _like(tree, pure):
   return jax.tree.unflatten(jax.tree.structure(tree), [pure[key] for key in _pure(tree)])
 
 
-def _on_host(pure):
-  """Shapes for a restore onto one local device."""
-  sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-  return {k: jax.ShapeDtypeStruct(v.shape, v.dtype, sharding=sharding) for k, v in pure.items()}
+def _placed(shapes, mesh: Mesh | None):
+  """Shapes for a restore onto a mesh, or onto one local device."""
+  one = SingleDeviceSharding(jax.local_devices()[0])
+  places = jax.tree.map(lambda _: one, shapes) if mesh is None else shardings(shapes, mesh)
+  return jax.tree.map(
+    lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), shapes, places
+  )
 
 
 def _absolute(directory: Path | str) -> str:

@@ -5,6 +5,7 @@ Mesh axes: `data` holds shares of the batch; `fsdp` shares of the batch and of t
 heads while they attend.
 """
 
+import collections
 import dataclasses
 import functools
 import math
@@ -14,6 +15,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental.mesh_utils import create_device_mesh, create_hybrid_device_mesh
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -78,8 +80,11 @@ class MeshConfig:
 def make_mesh(config: MeshConfig, devices: list[jax.Device] | None = None) -> Mesh:
   """Arranges the devices (by default all, of all hosts) as a mesh.
 
+  On TPUs neighbours along an axis are neighbours in the torus, as far as the sizes allow, and of
+  several slices, between which the network is slow, each holds shares of `data`.
+
   Raises:
-    ValueError: the axes do not multiply to the number of devices.
+    ValueError: the axes do not multiply to the number of devices, or `data` does not span slices.
   """
   devices = jax.devices() if devices is None else devices
   sizes = list(dataclasses.astuple(config))
@@ -90,7 +95,14 @@ def make_mesh(config: MeshConfig, devices: list[jax.Device] | None = None) -> Me
       f'mesh {dataclasses.astuple(config)} of ({", ".join(AXES)}) does not divide the '
       f'{len(devices)} devices; leave one axis at -1, or make the sizes multiply to {len(devices)}'
     )
-  return Mesh(np.asarray(devices).reshape(sizes), AXES)
+  n_slices = len({getattr(d, 'slice_index', 0) for d in devices if d.platform == 'tpu'})
+  if n_slices <= 1:
+    return Mesh(create_device_mesh(sizes, devices, allow_split_physical_axes=True), AXES)
+  if sizes[0] % n_slices:
+    raise ValueError(f'mesh.data ({sizes[0]}) must be divisible by the {n_slices} slices')
+  inside, between = [sizes[0] // n_slices, *sizes[1:]], [n_slices, 1, 1, 1]
+  grid = create_hybrid_device_mesh(inside, between, devices, allow_split_physical_axes=True)
+  return Mesh(grid, AXES)
 
 
 def check_batch(batch_size: int, mesh: Mesh, grad_accum_steps: int = 1, section: str = 'training'):
@@ -164,10 +176,14 @@ def shardings(tree: Any, mesh: Mesh) -> Any:
 
 
 def place(tree: Any, places: Any) -> Any:
-  """Puts arrays, which every process holds whole, where `places` says: a sharding for each of them,
-  or one for all."""
+  """Puts arrays where `places` says: a sharding for each of them, or one for all.
+
+  Every process holds them whole, or they lie on the same devices already.
+  """
 
   def put(x, sharding):
+    if isinstance(x, jax.Array) and x.sharding.device_set == sharding.device_set:
+      return jax.device_put(x, sharding)
     # Through the host's memory, as a device of one host cannot write to those of another.
     return jax.make_array_from_callback(x.shape, sharding, lambda index: np.asarray(x)[index])
 
@@ -176,29 +192,31 @@ def place(tree: Any, places: Any) -> Any:
   return jax.tree.map(put, tree, places)
 
 
-def host_share(mesh: Mesh) -> tuple[int, int]:
-  """Returns which share of each global batch this process feeds, and of how many.
+def host_share(mesh: Mesh, process_index: int | None = None) -> tuple[int, int]:
+  """Returns which share of each global batch a process feeds, and of how many.
 
   Hosts whose devices hold the same clips, as where `tensor` spans hosts, feed the same share.
 
+  Args:
+    mesh: of the devices of all hosts.
+    process_index: of the process; by default this one.
   Raises:
-    ValueError: the axes are laid over the hosts so that this one's clips are no such share.
+    ValueError: the axes are laid over the hosts so that some share only a part of their clips.
   """
-  shares = mesh.shape['data'] * mesh.shape['fsdp']
-  rows = mesh.devices.reshape(shares, -1)
-  mine = [i for i, row in enumerate(rows) if any(_is_local(device) for device in row)]
-  n = len(mine)
-  if mine[-1] - mine[0] != n - 1 or mine[0] % n or shares % n:
+  held = collections.defaultdict(set)
+  rows = mesh.devices.reshape(mesh.shape['data'] * mesh.shape['fsdp'], -1)
+  for row, devices in enumerate(rows):
+    for device in devices:
+      held[device.process_index].add(row)
+  shares = sorted({tuple(sorted(rows_of_one)) for rows_of_one in held.values()})
+  if sum(map(len, shares)) != len(rows) or len({len(share) for share in shares}) > 1:
     raise ValueError(
-      f'mesh {tuple(mesh.shape.values())} of ({", ".join(AXES)}) cuts across hosts: one holds the '
-      f'shares {mine} of {shares}; make tensor * sequence divide the devices of a host, or be a '
+      f'mesh {tuple(mesh.shape.values())} of ({", ".join(AXES)}) cuts across hosts, which would '
+      'hold the same clips in part; make tensor * sequence divide the devices of a host, or be a '
       'multiple of them'
     )
-  return mine[0] // n, shares // n
-
-
-def _is_local(device: jax.Device) -> bool:
-  return device.process_index == jax.process_index()
+  mine = held[jax.process_index() if process_index is None else process_index]
+  return shares.index(tuple(sorted(mine))), len(shares)
 
 
 def shard_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
