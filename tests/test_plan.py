@@ -28,6 +28,7 @@ def call(*args, **environment):
     ([CONFIG], '--config and --topology must be given'),
     ([CONFIG, '--topology=v5e:3x5'], 'does not exist; slices of v5e are v5e:1x1, v5e:2x2'),
     ([CONFIG, '--topology=v5e:2x2', '--stages=prayer'], "unknown stage 'prayer'"),
+    ([CONFIG, '--topology=v5e:2x2', '--batch_sizes=0'], 'takes numbers of clips above 0'),
   ],
 )
 def test_impossible_requests_end_with_one_line(args, error):

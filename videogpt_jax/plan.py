@@ -34,6 +34,15 @@ _LARGEST_BATCH = flags.DEFINE_bool(
   'largest_batch', True, 'Looks for the largest batch that fits: one more compilation a program.'
 )
 
+flags.register_validator(
+  'batch_sizes',
+  lambda sizes: all(size.isdecimal() and int(size) for size in sizes),
+  'takes numbers of clips above 0: --batch_sizes=32,64',
+)
+flags.register_validator(
+  'batch_per_chip', lambda clips: clips is None or clips > 0, 'takes a number of clips above 0'
+)
+
 
 def main(argv: Sequence[str]):
   del argv

@@ -109,11 +109,11 @@ def check_batch(batch_size: int, mesh: Mesh, grad_accum_steps: int = 1, section:
   """Refuses a global batch that the mesh cannot share out, in each micro-batch (ValueError)."""
   shares = mesh.shape['data'] * mesh.shape['fsdp'] * grad_accum_steps
   if batch_size % shares:
+    sizes = sorted({max(batch_size // shares, 1) * shares, -(-batch_size // shares) * shares})
     micro = f' * grad_accum_steps ({grad_accum_steps})' if grad_accum_steps > 1 else ''
     raise ValueError(
       f'{section}.batch_size ({batch_size}) must be divisible by the mesh axes data * fsdp '
-      f'({shares // grad_accum_steps}){micro}; use '
-      f'{max(batch_size // shares, 1) * shares} or {-(-batch_size // shares) * shares}'
+      f'({shares // grad_accum_steps}){micro}; use {" or ".join(map(str, sizes))}'
     )
 
 
