@@ -72,6 +72,13 @@ def test_the_check_finds_a_copy_where_there_is_one():
   assert n_loops == 1 and len(found) >= 1
 
 
+def test_a_sparse_prior_is_compiled_once_for_all_positions(monkeypatch):
+  monkeypatch.setattr(loop, 'CHUNK', 16)
+  draw, args = arguments(attn_type='sparse', attn_block=16)
+  scans = re.findall(r'\bscan\[', str(jax.make_jaxpr(draw)(*args)))
+  assert len(scans) == 2  # over chunks, and over the codes of one
+
+
 TPU = """
 import jax, numpy as np
 from jax.experimental import topologies

@@ -105,7 +105,8 @@ def test_segments_cover_every_position_once():
     (0, 7, 7, 7),
     (8, 8, 4, 24),
   ]:
-    runs = loop.segments(first, last, chunk, length)
-    covered = [i for start, end in runs for i in range(start, end)]
-    assert covered == list(range(first, last))
-    assert len(runs) <= loop.SEGMENTS
+    for most in (1, loop.SEGMENTS):
+      runs = loop.segments(first, last, chunk, length, most)
+      covered = [i for start, end in runs for i in range(start, end)]
+      assert covered == list(range(first, last))
+      assert len(runs) <= most

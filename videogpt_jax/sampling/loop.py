@@ -26,7 +26,10 @@ CHUNK = 64
 """Codes between two merges, at most."""
 
 SEGMENTS = 8
-"""Sizes that the long cache grows through in a whole clip: each compiles its own loop."""
+"""Sizes that the long cache grows through in a whole clip: each compiles its own loop.
+
+Of a sparse prior it has its whole size from the start, as a few blocks of it are read at a time; one
+loop does."""
 
 
 class Decoded(NamedTuple):
@@ -123,7 +126,7 @@ def decode(
     (_given_chunk, 0, n_parallel),
     (_drawn_chunk, n_parallel, L),
   ):
-    for start, end in segments(first, last, chunk, L):
+    for start, end in segments(first, last, chunk, L, 1 if sparse else SEGMENTS):
       carry = carry._replace(cache=caches.grow(carry.cache, L if sparse else end))
       carry, outputs = jax.lax.scan(
         lambda carry, start, do_chunk=do_chunk: do_chunk(program, carry, start),
@@ -140,13 +143,13 @@ def decode(
   )
 
 
-def segments(first: int, last: int, chunk: int, length: int) -> list[tuple[int, int]]:
+def segments(first: int, last: int, chunk: int, length: int, most: int) -> list[tuple[int, int]]:
   """Cuts the positions from `first` to `last` into runs of whole chunks: (start, end).
 
-  Of `length` positions there are `SEGMENTS` runs at most.
+  Of `length` positions there are `most` runs at most.
   """
   n_chunks = (last - first) // chunk
-  n = min(n_chunks, math.ceil(SEGMENTS * (last - first) / length))
+  n = min(n_chunks, math.ceil(most * (last - first) / length))
   edges = [first + n_chunks * i // n * chunk for i in range(n + 1)] if n else []
   return list(itertools.pairwise(edges))
 
