@@ -28,8 +28,8 @@ CHUNK = 64
 SEGMENTS = 8
 """Sizes that the long cache grows through in a whole clip: each compiles its own loop.
 
-Of a sparse prior it has its whole size from the start, as a few blocks of it are read at a time; one
-loop does."""
+Of a sparse prior, which reads a few blocks of it at a time, it has its whole size from the start:
+one loop does."""
 
 
 class Decoded(NamedTuple):
