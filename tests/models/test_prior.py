@@ -34,6 +34,9 @@ KINDS = {
     'mlp': 'swiglu',
     **SPARSE,
   },
+  'class sparse': {'n_classes': 3, **SPARSE},
+  'actions sparse': {'action_dim': 2, **SPARSE},
+  'frames sparse': {'n_cond_frames': 1, 'n_classes': 3, **SPARSE},
 }
 
 

@@ -20,9 +20,9 @@ def decode(prior, condition, n=2, seed=0, **kwargs):
   )
 
 
-CUTS = [(64, 8), (4, 2), (2, 3)]
-CASES = [(kind, 4, 2, 10) for kind in KINDS]  # a chunk's end, and then a place within one
-CASES += [(kind, *cut, 0) for kind in ('full', 'sparse') for cut in CUTS]
+ONE_LOOP, SEGMENTED = (64, 1, 0), (4, 2, 10)  # ten given codes: two chunks and a place in the third
+CASES = [(kind, *cut) for kind in KINDS for cut in (ONE_LOOP, SEGMENTED)]
+CASES += [(kind, *cut, 0) for kind in ('full', 'sparse') for cut in ((4, 2), (2, 3))]
 CASES += [('full', 4, 2, 24)]
 CODES = jax.random.randint(jax.random.key(6), (2, 2, 3, 4), 0, 7)
 

@@ -1,0 +1,72 @@
+"""Conditioning dropout: which clips the prior is told nothing of, in training only."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from tests.training.tiny import batch, make_stage
+from videogpt_jax.models.prior import CodeSpec, Condition, Prior
+from videogpt_jax.models.transformer import PriorConfig
+
+N_CLIPS = 400
+
+CONFIG = PriorConfig(
+  hidden_dim=16, n_heads=2, n_layers=1, n_classes=3, n_cond_frames=1, resnet_dim=8, resnet_depth=18
+)
+
+
+class Listener(Prior):
+  """Notes the conditions that it is given, and has nothing to say itself."""
+
+  heard: list[Condition]
+
+  def __call__(self, embeddings, condition, key=None):
+    self.heard.append(condition)
+    return jnp.zeros((*embeddings.shape[:-1], self.codes.n_codes))
+
+
+@pytest.fixture(scope='module')
+def prior():
+  return Listener(CONFIG, CodeSpec((2, 2, 2), 11, 6, 4, 8), rngs=nnx.Rngs(0))
+
+
+@pytest.fixture(scope='module')
+def clips():
+  return batch(0, N_CLIPS)
+
+
+def stage_of(prior, rate):
+  prior.heard = nnx.data([])
+  return make_stage('prior', prior=dataclasses.replace(CONFIG, cond_dropout=rate))
+
+
+def told_nothing(condition: Condition) -> np.ndarray:
+  """For each clip whether its condition is zeros, bool [B]: class and frames at once."""
+  norm, memory = (np.all(part == 0, axis=(1, 2)) for part in (condition.norm, condition.memory))
+  np.testing.assert_array_equal(norm, memory)
+  return norm
+
+
+@pytest.mark.parametrize('rate', [0.0, 0.1, 0.5])
+def test_so_many_clips_lose_all_of_their_condition(rate, prior, clips):
+  stage = stage_of(prior, rate)
+  for seed in (0, 1):
+    stage.loss(prior, stage.frozen, clips, jax.random.key(seed))
+  first, second = map(told_nothing, prior.heard)
+  error = 4 * np.sqrt(rate * (1 - rate) / N_CLIPS)
+  assert abs(first.mean() - rate) <= error
+  assert abs(second.mean() - rate) <= error
+  assert (first != second).any() == (rate > 0)
+  whole = prior.condition(class_label=clips['label'], frames=clips['video'][:, :1])
+  for part, expected in zip(prior.heard[0], whole, strict=True):
+    np.testing.assert_allclose(part[~first], expected[~first], rtol=1e-4)
+
+
+def test_an_evaluation_is_told_everything(prior, clips):
+  stage = stage_of(prior, 0.5)
+  stage.evaluate(prior, stage.frozen, clips)
+  assert not told_nothing(prior.heard[0]).any()
