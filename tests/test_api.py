@@ -40,6 +40,18 @@ def test_shapes_and_ranges(gpt):
   assert gpt.vqvae.encode(video - 0.5).shape == codes.shape
 
 
+def test_many_videos_are_decoded_a_few_at_a_time(gpt):
+  codes = np.random.default_rng(0).integers(0, 7, (19, 3, 2, 4)).astype(np.int32)
+  expected = [gpt.videos(codes[i : i + 1])[0] for i in range(19)]
+  np.testing.assert_allclose(gpt.videos(codes), expected, atol=1e-5)
+  # What the decoder needs beside the videos themselves does not grow with their number.
+  needed = {}
+  for n in (8, 64):
+    memory = gpt.lower_videos(np.zeros((n, 3, 2, 4), np.int32)).compile().memory_analysis()
+    needed[n] = memory.temp_size_in_bytes
+  assert needed[64] - needed[8] < needed[8]
+
+
 def test_more_videos_begin_with_the_fewer(gpt):
   few, many = (gpt.sample_codes(n, seed=4, class_label=1) for n in (2, 5))
   np.testing.assert_array_equal(few, many[:2])

@@ -92,7 +92,8 @@ def test_sample_writes_videos_of_the_class_asked_for_and_goes_on_from_one(finish
   clip = out / 'samples' / '0001.mp4'
   done = call('sample', *wanted, f'--out={more}', f'--continue={clip}')
   assert done.returncode == 0, done.stderr
-  assert json.loads((more / 'samples.json').read_text())['settings']['continue'] == str(clip)
+  settings = json.loads((more / 'samples.json').read_text())['settings']
+  assert settings['continue'] == str(clip) and settings['num_frames'] == 4
 
 
 def test_a_prior_trains_on_codes_of_its_own_tokenizer_only(finished, tmp_path):

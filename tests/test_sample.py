@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from videogpt_jax import media, sample
+from videogpt_jax.models.transformer import PriorConfig
 
 
 @pytest.fixture(scope='module')
@@ -67,6 +68,16 @@ def test_actions_are_an_array_of_the_priors_size(tmp_path):
   (tmp_path / 'bad.npy').write_text('1 2')
   with pytest.raises(ValueError, match='is no NumPy array'):
     sample.read_actions(tmp_path / 'bad.npy', 2)
+
+
+def test_what_the_prior_must_be_told_is_asked_for():
+  config = PriorConfig(n_cond_frames=3, action_dim=2)
+  with pytest.raises(ValueError, match=r'give --frames=clip.mp4, a video that begins with the 3'):
+    sample.check_given(config, frames=False, actions=True)
+  with pytest.raises(ValueError, match=r'give --actions=FILE.npy, float \[frames, 2\]'):
+    sample.check_given(config, frames=True, actions=False)
+  sample.check_given(config, frames=True, actions=True)
+  sample.check_given(PriorConfig(), frames=False, actions=False)
 
 
 def test_half_a_clip_is_needed_to_go_on_from_one():

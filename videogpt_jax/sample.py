@@ -110,11 +110,11 @@ def _conditions(model, num: int, names: Sequence[str]):
   from videogpt_jax.stages.sample import Conditions
 
   label = frames = actions = earlier = None
-  size = model.vqvae.resolution
+  size, n_cond_frames = model.vqvae.resolution, model.config.n_cond_frames
+  check_given(model.config, bool(_FRAMES.value or _CONTINUE.value), bool(_ACTIONS.value))
   if _CLASS_LABEL.value is not None:
     label = class_number(_CLASS_LABEL.value, names)
   if _FRAMES.value is not None:
-    n_cond_frames = model.config.n_cond_frames
     if not n_cond_frames:
       raise ValueError(
         'this prior is not conditioned on frames; leave --frames out, or use --continue'
@@ -132,6 +132,25 @@ def _conditions(model, num: int, names: Sequence[str]):
     actions = read_actions(pathlib.Path(_ACTIONS.value), model.config.action_dim)
   repeat = lambda x: None if x is None else np.repeat(x[None], num, axis=0)
   return Conditions(label, repeat(frames), repeat(actions), repeat(earlier))
+
+
+def check_given(config, frames: bool, actions: bool):
+  """Refuses to begin without what the prior must be told (ValueError).
+
+  Args:
+    config: the PriorConfig.
+    frames, actions: whether there are some.
+  """
+  if config.n_cond_frames and not frames:
+    raise ValueError(
+      f'this prior is conditioned on frames; give --frames=clip.mp4, a video that begins with the '
+      f'{config.n_cond_frames} it needs, or --continue=clip.mp4'
+    )
+  if config.action_dim and not actions:
+    raise ValueError(
+      'this prior is conditioned on actions; give --actions=FILE.npy, float [frames, '
+      f'{config.action_dim}]'
+    )
 
 
 def class_number(label: str, names: Sequence[str]) -> int:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from jax.extend.core import jaxprs_in_params
 
 from videogpt_jax.models.attention import strided_mask
 from videogpt_jax.models.prior import CodeSpec, Prior
@@ -53,11 +54,11 @@ def whole_caches_made(text: str, sizes: set[int]) -> tuple[int, list[str]]:
   return len(bodies), found
 
 
-@pytest.mark.parametrize('batch', [1, 3])
-def test_no_step_copies_a_cache(batch, monkeypatch):
+@pytest.mark.parametrize(('batch', 'attn_type'), [(1, 'full'), (3, 'full'), (3, 'sparse')])
+def test_no_step_copies_a_cache(batch, attn_type, monkeypatch):
   monkeypatch.setattr(loop, 'CHUNK', 16)
   monkeypatch.setattr(loop, 'SEGMENTS', 2)
-  draw, args = arguments(batch)
+  draw, args = arguments(batch, attn_type=attn_type)
   text = jax.jit(draw).lower(*args).compile().as_text()
   n_loops, found = whole_caches_made(text, {batch * 2 * length * 20 for length in (128, 256)})
   assert n_loops >= 4  # two segments, in each a loop over chunks and one over codes
@@ -112,6 +113,36 @@ def test_no_step_copies_a_cache_on_a_tpu():
   )
   assert done.returncode == 0, done.stderr[-2000:]
   assert 'no copies in' in done.stdout
+
+
+def test_keys_of_the_conditioning_frames_are_computed_before_the_loops():
+  config = PriorConfig(hidden_dim=40, n_heads=2, n_layers=2, n_cond_frames=1, resnet_dim=28)
+  graphdef, state = nnx.split(nnx.eval_shape(lambda: Prior(config, SPEC, rngs=nnx.Rngs(0))))
+
+  def draw(state, codebook, frames, keys):
+    prior = nnx.merge(graphdef, state)
+    return loop.decode(prior, codebook, prior.condition(frames=frames), keys, Controls())
+
+  keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 3))
+  codebook, frames = (
+    jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((1, 32, 8), (3, 1, 32, 32, 3))
+  )
+  jaxpr = jax.make_jaxpr(draw)(state, codebook, frames, keys)
+  products = list(products_made(jaxpr.jaxpr))
+  # Of the frames 64 entries remain, which have keys of 40 numbers and values of 28 in each layer.
+  outside, inside = ([shape for loop, shape in products if loop is x] for x in (False, True))
+  assert outside.count((3, 64, 40)) == outside.count((3, 64, 28)) == config.n_layers
+  assert inside and not [shape for shape in inside if shape in ((3, 64, 40), (3, 64, 28))]
+
+
+def products_made(jaxpr, in_loop=False):
+  """Yields of each matrix product whether it is in a loop, and the shape of what it makes."""
+  for equation in jaxpr.eqns:
+    name = equation.primitive.name
+    if name == 'dot_general':
+      yield in_loop, equation.outvars[0].aval.shape
+    for inner in jaxprs_in_params(equation.params):
+      yield from products_made(inner, in_loop or name == 'scan')
 
 
 def test_a_sparse_prior_reads_only_what_its_layout_admits():

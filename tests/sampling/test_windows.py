@@ -45,7 +45,17 @@ def test_a_model_that_cannot_go_on_says_why(t, n_cond_frames, num_frames, messag
     windows.plan(spec(t), n_cond_frames, num_frames)
 
 
-def test_shared_frames_fade_and_the_others_stay():
-  video, clip = np.zeros((1, 5, 2, 2, 3), np.float32), np.ones((1, 4, 2, 2, 3), np.float32)
-  joined = windows.join(video, clip, 3)[0, :, 0, 0, 0]
-  np.testing.assert_allclose(joined, [0, 0, 0.25, 0.5, 0.75, 1])
+@pytest.mark.parametrize(
+  ('shared', 'weights'),
+  [
+    (0, []),
+    (1, [0.5]),
+    (2, [0, 1]),
+    (3, [0, 0.5, 1]),
+    (8, [0, 0, 0.125, 0.375, 0.625, 0.875, 1, 1]),
+  ],
+)
+def test_shared_frames_fade_in_their_middle_and_the_others_stay(shared, weights):
+  video, clip = (np.full((1, T, 2, 2, 3), x, np.float32) for T, x in ((10, 0), (9, 1)))
+  joined = windows.join(video, clip, shared)[0, :, 0, 0, 0]
+  np.testing.assert_allclose(joined, [*[0] * (10 - shared), *weights, *[1] * (9 - shared)])

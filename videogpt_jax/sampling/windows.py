@@ -2,7 +2,8 @@
 
 Each clip begins with the last frames of the one before. Where the latent grid has more than one
 latent frame, their codes are fixed as the beginning of the new clip; a prior that is conditioned on
-frames sees them too. The frames that two clips share fade from the one into the other.
+frames sees them too. The frames that two clips share fade from the one into the other, in their
+middle.
 
 Axis letters: n videos; T H W frames, height, width.
 """
@@ -70,14 +71,17 @@ def plan(spec: CodeSpec, n_cond_frames: int, num_frames: int, goes_on: bool = Fa
 
 
 def join(video: np.ndarray, clip: np.ndarray, shared: int) -> np.ndarray:
-  """Appends a clip to a video; over the frames that they share it fades from the one to the other.
+  """Appends a clip to a video; in the middle of what they share it fades from the one to the other.
+
+  The first quarter of the shared frames stays the video's, the last is the clip's: a decoder is at
+  its worst in the first and last frames of what it decodes.
 
   Args:
     video: float32 [n T H W 3].
     clip: float32 [n T' H W 3].
     shared: how many of the video's last frames are the clip's first.
   """
-  new = (np.arange(shared, dtype=np.float32) + 1) / (shared + 1)
-  new = new[:, None, None, None]
+  middle = (np.arange(shared, dtype=np.float32) + 0.5) / max(shared, 1)
+  new = np.clip(2 * middle - 0.5, 0, 1)[:, None, None, None]
   faded = (1 - new) * video[:, video.shape[1] - shared :] + new * clip[:, :shared]
   return np.concatenate([video[:, : video.shape[1] - shared], faded, clip[:, shared:]], axis=1)

@@ -171,6 +171,7 @@ def write(
   each.mkdir(parents=True, exist_ok=True)
   for old in each.glob('[0-9]*.mp4'):  # of an earlier run with more videos
     old.unlink()
+  settings = dataclasses.asdict(config) | {'num_frames': samples.videos.shape[1]} | dict(given)
   sheet = media.grid(media.enlarge(samples.videos), samples.labels)
   files = [folder / 'samples.mp4', folder / 'samples.gif', folder / 'samples.json']
   media.write_mp4(files[0], sheet, config.fps)
@@ -181,7 +182,7 @@ def write(
     files[2],
     {
       'seed': seed,
-      'settings': dataclasses.asdict(config) | dict(given),
+      'settings': settings,
       'seconds_per_clip': samples.seconds_per_clip,
       'videos': [
         {
