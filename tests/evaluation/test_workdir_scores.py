@@ -70,6 +70,7 @@ def test_a_workdir_is_scored_as_far_as_it_is_trained(trained):
     assert scores[name] > 0
   (file,) = record['weights']['i3d']
   assert file['file'] == 'recipe_not_i3d.pt' and 'trusted by digest' in file['holds']
+  assert record['dataset']['source'] == 'digits' and record['clip']['n_frames'] == 10
   assert 'fvd, kvd' not in record['missing'] and 'inception_score' in record['missing']
   metrics = json.loads((folder / 'run' / 'metrics.json').read_text())
   assert metrics['fvd_star'] == scores['fvd_star']

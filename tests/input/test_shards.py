@@ -1,6 +1,7 @@
 """TFRecord shards of clips and of codes, and noise."""
 
 import dataclasses
+import itertools
 import logging
 import shutil
 
@@ -10,7 +11,7 @@ import tensorflow as tf
 
 from tests.input.reading import config_of, first
 from tests.input.writing import write_shard
-from videogpt_jax.input import pipeline, shard_index
+from videogpt_jax.input import DatasetConfig, pipeline, shard_index, shards
 
 
 @pytest.mark.parametrize('encode', [np.ndarray.tobytes, lambda x: tf.io.encode_png(x).numpy()])
@@ -143,3 +144,20 @@ def test_random_clips_are_reproducible_noise():
   a, b = (first(config, 'train')['video'] for _ in range(2))
   np.testing.assert_array_equal(a, b)
   assert 0.2 < a.std() < 0.4
+
+
+def test_it_is_known_what_has_been_through_lossy_compression(tmp_path):
+  raw = {'moving_mnist', 'vizdoom', 'bair'}
+  made_from = [{'format': name} for name in ('ucf101', 'folder', 'robonet', *sorted(raw))] + [{}]
+  for number, (encoding, made) in enumerate(itertools.product(('raw', 'jpeg'), made_from)):
+    directory = tmp_path / str(number)
+    directory.mkdir()
+    shards.Manifest(encoding, (4, 4, 3), {}, made_from=made).save(str(directory))
+    expected = 'JPEG frames' if encoding == 'jpeg' else 'frames of video files'
+    if encoding == 'raw' and (not made or made['format'] in raw):
+      expected = ''
+    assert pipeline.compression(config_of('tfrecord', directory)) == expected
+  assert pipeline.compression(config_of('folder', tmp_path)) == 'video files'
+  assert pipeline.compression(DatasetConfig()) == ''
+  of_builder = lambda name: pipeline.compression(DatasetConfig('tfds', name=name))
+  assert of_builder('ucf101/ucf101_1') and not of_builder('bair_robot_pushing_small')

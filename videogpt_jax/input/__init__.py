@@ -2,7 +2,7 @@
 
 from videogpt_jax.input.config import DatasetConfig as DatasetConfig
 
-_PIPELINE = ('DatasetInfo', 'describe', 'test_batches', 'train_batches')
+_PIPELINE = ('DatasetInfo', 'compression', 'describe', 'test_batches', 'train_batches')
 
 
 def __getattr__(name):

@@ -20,6 +20,9 @@ from videogpt_jax.input.shards import load_manifest
 
 Batch = dict[str, np.ndarray]
 
+# Whose clips were never compressed: formats of data/prepare.py, builders of TensorFlow Datasets.
+_RAW_FORMATS = ('bair', 'bair_robot_pushing_small', 'moving_mnist', 'vizdoom')
+
 
 @dataclasses.dataclass(frozen=True)
 class DatasetInfo:
@@ -136,6 +139,21 @@ def open_clips(config: DatasetConfig, split: str) -> Clips:
   """The clips of a split ('train' or 'test')."""
   source = importlib.import_module(f'videogpt_jax.input.sources.{config.source}')
   return source.clips(config, split)
+
+
+def compression(config: DatasetConfig) -> str:
+  """What lossy compression the clips have been through, as far as is on record; '' if none."""
+  if config.source == 'folder':
+    return 'video files'
+  if config.source == 'tfds':
+    return '' if config.name.split('/')[0] in _RAW_FORMATS else 'video files'
+  if config.source != 'tfrecord':
+    return ''
+  manifest = load_manifest(config.path)
+  if manifest.encoding == 'jpeg':
+    return 'JPEG frames'
+  made_from = manifest.made_from.get('format')  # None of shards from elsewhere
+  return '' if made_from in (None, *_RAW_FORMATS) else 'frames of video files'
 
 
 def _share(batch_size, process_index, process_count):

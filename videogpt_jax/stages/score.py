@@ -15,12 +15,10 @@ from videogpt_jax import api, workdir
 from videogpt_jax import input as data
 from videogpt_jax.config import Experiment
 from videogpt_jax.evaluation import evaluate, model_sets, protocols
+from videogpt_jax.evaluation.clips import ClipConfig
 from videogpt_jax.evaluation.networks import Networks, describe_files
 from videogpt_jax.stages import evaluate as stage
 from videogpt_jax.training.sharding import MeshConfig, make_mesh
-
-# Sources that decode compressed video; the others hold frames.
-_LOSSY_SOURCES = {'folder': 'video files', 'tfds': 'video files'}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,8 +48,8 @@ def score_workdir(folder: Path, scoring: Scoring, with_samples: bool = True) -> 
       network that could score them.
   Returns:
     the record of evaluation.evaluate; its scores also hold likelihoods and the codebook's figures,
-    as the stage `evaluate` reports them. `workdir`, `model` (a digest of its arrays) and, of
-    samples, `sampling` say what was scored.
+    as the stage `evaluate` reports them. `workdir`, `model` (a digest of its arrays),
+    `dataset` and, of samples, `sampling` say what was scored.
   Raises:
     FileNotFoundError: it is no workdir, or nothing is trained there.
     ValueError: its data set has no clips to compare with, or too few for the protocol.
@@ -64,14 +62,19 @@ def score_workdir(folder: Path, scoring: Scoring, with_samples: bool = True) -> 
   model = _load(folder)
   has_prior = isinstance(model, api.VideoGPT)
   networks = scoring.networks
-  drawn_with = {'workdir': str(folder), 'model': model_sets.fingerprint(model)}
+  drawn_with = {
+    'workdir': str(folder),
+    'model': model_sets.fingerprint(model),
+    'dataset': dataclasses.asdict(experiment.dataset),
+  }
   if has_prior and with_samples and (networks.i3d or networks.c3d):
     sets = model_sets.generator_sets(model, batches(), drawing, folder / 'evaluation')
     drawn_with['sampling'] = dict(drawing.controls)
   else:
     tokenizer = model.vqvae if has_prior else model
     sets = model_sets.tokenizer_sets(tokenizer, batches(), drawing)
-  sets.reference.lossy = _LOSSY_SOURCES.get(experiment.dataset.source, '')
+  sets.reference.lossy = data.compression(experiment.dataset)
+  sets = dataclasses.replace(sets, config=_held_out_clips(experiment.dataset))
   result = evaluate.evaluate(
     sets, scoring.protocol, networks, seed=scoring.seed, batch_size=scoring.batch_size
   )
@@ -111,6 +114,15 @@ def _scorable(folder: Path) -> Experiment:
       'clips with --samples and --reference'
     )
   return experiment
+
+
+def _held_out_clips(dataset: data.DatasetConfig) -> ClipConfig:
+  """How test clips are cut; with `fps` the recording's time stamps choose the frames."""
+  return ClipConfig(
+    n_frames=dataset.sequence_length,
+    frame_stride=dataset.frame_skip,
+    resolution=dataset.resolution,
+  )
 
 
 def _controls(experiment: Experiment) -> dict[str, Any]:
