@@ -43,7 +43,9 @@ _FRAME_STRIDE = flags.DEFINE_integer('frame_stride', 1, "Distance of a clip's fr
 _CLIP_CHOICE = flags.DEFINE_enum(
   'clip_choice', 'first', ['first', 'middle', 'random'], 'Where in a recording its clip lies.'
 )
-_FLOAT_RANGE = flags.DEFINE_list('float_range', ['0', '1'], 'What float pixels span: LOW,HIGH.')
+_FLOAT_RANGE = flags.DEFINE_list(
+  'float_range', ['0', '1'], 'What float pixels span, in all sets: LOW,HIGH.'
+)
 _RESOLUTION = flags.DEFINE_integer(
   'resolution', 0, 'Resizes the shorter side and keeps the centre; 0 leaves frames alone.'
 )
@@ -53,10 +55,25 @@ _LPIPS_WEIGHTS = flags.DEFINE_list('lpips_weights', [], 'LPIPS: BACKBONE,LINEAR.
 _TRUST = flags.DEFINE_list(
   'trust_sha256', [], 'SHA-256 of files of weights that you vouch for, beyond the known ones.'
 )
-_BATCH_SIZE = flags.DEFINE_integer('batch_size', 16, 'Clips at a time.')
-_SEED = flags.DEFINE_integer('seed', 0, 'Of the choice of real clips and of --clip_choice=random.')
+_BATCH_SIZE = flags.DEFINE_integer('batch_size', 16, 'Clips at a time.', lower_bound=1)
+_SEED = flags.DEFINE_integer(
+  'seed', 0, 'Of the choice of real clips and of --clip_choice=random.', lower_bound=0
+)
 _OUT = flags.DEFINE_string(
   'out', None, 'File of the result; evaluation.json by default, in --workdir if there is one.'
+)
+
+# What says which clips are compared, and how they are cut: a workdir's own data set does.
+_OF_CLIPS = (
+  _SAMPLES,
+  _REFERENCE,
+  _RECONSTRUCTIONS,
+  _PAIRED,
+  _N_FRAMES,
+  _FRAME_STRIDE,
+  _CLIP_CHOICE,
+  _FLOAT_RANGE,
+  _RESOLUTION,
 )
 
 
@@ -69,8 +86,8 @@ def main(argv: Sequence[str]):
   protocol, seed, batch_size = _protocol(), _SEED.value, _BATCH_SIZE.value
   folder = epath.Path(_WORKDIR.value or '.')
   if _WORKDIR.value:
-    if _SAMPLES.value or _REFERENCE.value:
-      raise ValueError('--workdir brings its own clips; give it, or --samples and --reference')
+    if given := [f'--{flag.name}' for flag in _OF_CLIPS if flag.present]:
+      raise ValueError(f'--workdir brings its own clips; leave it or {", ".join(given)} out')
     from videogpt_jax.stages import score  # imports Orbax, which clips alone do not need
 
     result = score.score_workdir(folder, score.Scoring(protocol, networks, seed, batch_size))
@@ -91,7 +108,7 @@ def _clip_sets() -> evaluate.ClipSets:
     frame_stride=_FRAME_STRIDE.value,
     choice=_CLIP_CHOICE.value,
     seed=_SEED.value,
-    float_range=tuple(map(float, _FLOAT_RANGE.value)),
+    float_range=_float_range(),
     resolution=_RESOLUTION.value,
   )
   open_if_given = lambda path: open_clips(path, config) if path else None
@@ -102,6 +119,15 @@ def _clip_sets() -> evaluate.ClipSets:
     paired=_PAIRED.value,
     config=config,
   )
+
+
+def _float_range() -> tuple[float, float]:
+  try:
+    low, high = map(float, _FLOAT_RANGE.value)
+  except ValueError:
+    given = ','.join(_FLOAT_RANGE.value)
+    raise ValueError(f'--float_range ({given}) must be two numbers, LOW,HIGH') from None
+  return low, high
 
 
 def _protocol() -> protocols.Protocol:

@@ -62,6 +62,16 @@ def test_a_folder_may_mix_arrays_images_and_videos(tmp_path):
   assert folder.lossy == '.mkv'  # the container may be lossless; by its name none can tell
 
 
+def test_numbers_in_names_count_as_numbers(tmp_path):
+  for clip in (2, 10):
+    (tmp_path / f'clip_{clip}').mkdir()
+    for frame in range(12):
+      grey = Image.fromarray(np.full((4, 4, 3), 20 * clip + frame, np.uint8))
+      grey.save(tmp_path / f'clip_{clip}' / f'frame_{frame}.png')
+  frames = clips.open_clips(tmp_path).read([0, 1])[:, :, 0, 0, 0]
+  np.testing.assert_array_equal(frames, [40 + np.arange(12), 200 + np.arange(12)])
+
+
 def _write_video(path, frames):
   with av.open(str(path), 'w') as container:
     stream = container.add_stream('ffv1', rate=fractions.Fraction(25), options={'level': '3'})

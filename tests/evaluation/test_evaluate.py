@@ -147,10 +147,16 @@ def test_the_program_scores_two_folders(tmp_path):
   )
   assert several.returncode == 1
   assert 'evaluate is one process' in several.stderr and 'Traceback' not in several.stderr
-  bad = run()
-  assert bad.returncode == 1
-  assert bad.stderr.splitlines()[-1].startswith('error: protocol videogpt needs 2560 samples')
-  assert 'Traceback' not in bad.stderr
+  refusals = {
+    (): 'protocol videogpt needs 2560 samples',
+    ('--float_range=0',): '--float_range (0) must be two numbers',
+    (f'--workdir={tmp_path}',): 'leave it or --samples, --reference, --paired out',
+  }
+  for flags, message in refusals.items():
+    bad = run(*flags)
+    assert bad.returncode == 1
+    last = bad.stderr.splitlines()[-1]
+    assert last.startswith('error: ') and message in last and 'Traceback' not in bad.stderr
 
 
 def test_eight_devices_score_as_one_does():

@@ -7,6 +7,7 @@ would see. Axes: N clips; T H W frames, height, width; C colour (1 or 3).
 import dataclasses
 import os
 import pathlib
+import re
 from collections.abc import Sequence
 from typing import Literal, Protocol
 
@@ -134,7 +135,8 @@ class FolderClips:
   """Clips in a folder, one each: video files, `.npy`/`.npz` [T H W C], or folders of images.
 
   Args:
-    folder: searched to any depth; hidden files are left out.
+    folder: searched to any depth; hidden files are left out. Clips, and the images of one, come in
+      the order of their names, numbers in them counting as numbers (2 before 10).
     config: which frames, and what floats span.
   Raises:
     ValueError: nothing in it is a clip.
@@ -146,7 +148,8 @@ class FolderClips:
     suffixes = {path.suffix.lower() for path in paths}
     stills = {path.parent for path in paths if path.suffix.lower() in _IMAGES}
     single = (*video_file.SUFFIXES, *_ARRAYS)
-    self._paths = sorted(stills | {path for path in paths if path.suffix.lower() in single})
+    clips = stills | {path for path in paths if path.suffix.lower() in single}
+    self._paths = sorted(clips, key=_numbered)
     if not self._paths:
       raise ValueError(
         f'folder {folder} holds no clips; put videos ({", ".join(video_file.SUFFIXES)}), arrays '
@@ -167,14 +170,15 @@ class FolderClips:
       if clip.shape != self._first[1]:
         raise ValueError(
           f'{self._paths[i]} {clip.shape} and {self._first[0]} {self._first[1]} must have the same '
-          'size [T H W C]; bring all clips to one size'
+          'size [T H W C]; set --n_frames and --resolution'
         )
     return np.stack(clips)
 
   def _read(self, i: int) -> np.ndarray:
     path = self._paths[i]
     if path.is_dir():
-      images = sorted(p for p in path.iterdir() if p.suffix.lower() in _IMAGES)
+      images = [p for p in path.iterdir() if p.suffix.lower() in _IMAGES]
+      images.sort(key=_numbered)
       frames = self._config.frames(len(images), i, str(path))
       return np.stack([np.asarray(Image.open(images[j]).convert('RGB')) for j in frames])
     if path.suffix.lower() in _ARRAYS:
@@ -189,6 +193,12 @@ class FolderClips:
       return video_file.read_frames(path, recording, frames)
     except video_file.BrokenVideoError as error:
       raise ValueError(f'{path}: {error}; leave it out') from error
+
+
+def _numbered(path: pathlib.Path) -> list[str | int]:
+  """What paths are sorted by: text and, between it, numbers."""
+  parts = re.split('([0-9]+)', str(path))
+  return [int(part) if i % 2 else part for i, part in enumerate(parts)]
 
 
 def open_clips(path: str | os.PathLike, config: ClipConfig | None = None) -> Clips:
