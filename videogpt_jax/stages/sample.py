@@ -19,6 +19,9 @@ from videogpt_jax.sampling.request import Report, Request
 from videogpt_jax.training import sharding
 from videogpt_jax.training.logging import duration, write_json
 
+LOG_SECONDS = 30
+"""Between two lines of progress where there is no terminal: a log wants few of them."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Conditions:
@@ -118,6 +121,7 @@ class Progress:
   def __init__(self, n_codes: int):
     self.n_codes, self.clip, self.n_clips = n_codes, 0, 1
     self.first: tuple[float, float] | None = None
+    self.logged = time.monotonic()
     # A function of its own for what is compiled in: the same one, or there would be two programs.
     self.report = Report(self.compiling, self.drawing, self.codes)
 
@@ -140,13 +144,15 @@ class Progress:
     self._show(line)
 
   def end(self):
-    self._show('')
+    if sys.stderr.isatty():
+      self._show('')
 
   def _show(self, text: str):
     if sys.stderr.isatty():
       print(f'\r{text:60s}', end='' if text else '\r', file=sys.stderr, flush=True)
-    elif text.startswith('compiling'):  # a log wants lines, and few of them
+    elif text.startswith('compiling') or time.monotonic() - self.logged > LOG_SECONDS:
       print(text, file=sys.stderr, flush=True)
+      self.logged = time.monotonic()
 
 
 def write(
