@@ -1,6 +1,8 @@
 """The configurations of the paper's rows, against tables T3 to T9."""
 
 import importlib
+import pathlib
+import re
 
 import jax
 import numpy as np
@@ -51,6 +53,15 @@ def test_a_row_has_the_tables_sizes(row):
   blocks = _n_parameters(prior.blocks)
   conditioning = experiment.prior.action_dim and blocks - implied
   assert implied <= blocks <= 1.02 * implied + conditioning
+
+
+@pytest.mark.parametrize('row', ROWS, ids='-'.join)
+def test_the_data_lie_where_their_card_puts_them(row):
+  dataset = _experiment(*row).dataset
+  cards = pathlib.Path(__file__).parents[1] / 'data' / 'cards'
+  commands = ' '.join(card.read_text() for card in sorted(cards.glob('*.md')))
+  stored = dict(re.findall(r'--out=(\S+)[\s\\]+--resolution=(\d+)', commands))
+  assert int(stored[dataset.path]) == dataset.resolution
 
 
 def _implied_by_table_8(config):
