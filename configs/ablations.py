@@ -5,7 +5,9 @@
   python -m videogpt_jax.ablate --table=T4 --reduced                      on the embedded digits
 
 What a row does not name is that of configs/bair.py with 16 layers; `PAPER` has rows and scores.
-docs/paper.md shows what the reduced rows gave.
+docs/paper.md shows what the reduced rows gave. Steps: 100k, then 150k (T3 needs no prior). Planned
+cost (counted, see docs/paper.md; not measured), in days of one v5e chip: T3 0.7, T4 10, T5 50,
+T6 15, T7 20; 5.1 of these, but for T3, are the row that the tables have in common.
 """
 
 import dataclasses

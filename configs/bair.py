@@ -9,8 +9,8 @@ latent, 2048 codes and 8 layers: T5's FVD 104.6.
 
 Although the text and T9 say 16 layers, the 8-layer row is the one that T1 quotes. T9's 3 frames and
 actions are left out: the score is for 1 frame. Data: data/cards/bair.md. Steps: 100k, then 150k.
-Planned cost (counted, see
-docs/paper.md; not measured), in days of one v5e chip: 2.7; table9 5.1; published 1.4.
+Planned cost (counted, see docs/paper.md; not measured), in days of one v5e chip: 2.8; table9 5.1;
+published 1.4.
 """
 
 import dataclasses

@@ -7,7 +7,7 @@ The VQ-VAEs have the sizes of `kinetics_stride4x4x4` and `kinetics_stride2x4x4` 
 published code's learning rate, 3e-4), the latter with slightly better reconstructions; the prior is
 that of UCF-101, which is a choice of ours: no prior was published. Data:
 data/cards/kinetics600.md. Steps: 100k, then 600k. Planned cost (counted, see docs/paper.md; not
-measured): 24 days of one v5e chip; with the larger latent about 60.
+measured): 24 days of one v5e chip; with the larger latent 60.
 """
 
 from configs import paper

@@ -5,7 +5,7 @@
 T8 and T9: latent 4x16x16, no attention in the VQ-VAE, 512 codes of 64 dimensions; prior of 192
 dimensions and 384 feed-forward units (the prose says 384 hidden features). Data:
 data/cards/moving_mnist.md. Steps: 20k, then 80k. Planned cost (counted, see docs/paper.md;
-not measured): 1.2 hours of one v5e chip.
+not measured): 1.4 hours of one v5e chip.
 """
 
 from configs import paper

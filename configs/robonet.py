@@ -3,8 +3,8 @@
   python -m videogpt_jax.main --config=configs/robonet.py
 
 T8 and T9: as BAIR with 16 layers, latent 8x32x32, and the 4-dimensional actions of every frame (64
-numbers a clip). Data: data/cards/robonet.md. Steps: 100k, then 150k. Planned
-cost (counted, see docs/paper.md; not measured): 5.3 days of one v5e chip.
+numbers a clip). Data: data/cards/robonet.md. Steps: 100k, then 150k. Planned cost (counted, see
+docs/paper.md; not measured): 5.5 days of one v5e chip.
 """
 
 from configs import paper
