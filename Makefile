@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: setup demo test test-slow test-plans bench lint lock clean
+.PHONY: setup demo test test-slow bench lint lock clean
 
 setup: $(VENV)/.installed
 
@@ -19,13 +19,10 @@ lint: setup
 	$(VENV)/bin/ruff format --check .
 
 test: lint  ## lint and all tests that are not marked slow
-	$(RUN) -m pytest -m "not slow and not hours"
+	$(RUN) -m pytest -m "not slow"
 
 test-slow: setup
 	$(RUN) -m pytest -m slow
-
-test-plans: setup  ## full-size programs compiled for TPUs: an hour and more
-	$(RUN) -m pytest -n 0 -m hours
 
 bench: setup  ## the benchmarks, as a table
 	$(RUN) -m benchmarks

@@ -19,5 +19,5 @@ def get_config(frames: str = '16'):
     frames,
     shared.prior(hidden_dim=4096, n_layers=34, mlp_dim=11008),
     BATCH_SIZES.get(frames, 1),
-    MeshConfig(data=1, fsdp=-1),
+    MeshConfig(data=-1, fsdp=32),  # of 128 shares a chip sends twice as much: docs/scale.md
   ).to_config_dict()

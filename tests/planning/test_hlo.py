@@ -135,3 +135,22 @@ def test_what_stays_in_on_chip_memory_moves_nothing():
   x, w = 4 * 8 * 4, 8 * 8 * 4
   counter = 3 * (2 + 1) * 4 + 4 * (2 * 4 + 1)  # additions; comparisons, whose result is a byte
   assert cost.hbm_bytes(program) == 3 * ((x + w + x) + (x + w)) + counter
+
+
+SLICED = """HloModule sliced
+
+%async (p: f32[4096,64]) -> f32[1024,64] {
+  %p = f32[4096,64]{1,0} parameter(0)
+  ROOT %s = f32[1024,64]{1,0:S(1)} slice(%p), slice={[0:1024], [0:64]}
+}
+
+ENTRY %main (a: f32[4096,64]) -> f32[1024,64] {
+  %a = f32[4096,64]{1,0} parameter(0)
+  %start = ((f32[4096,64]{1,0}), f32[1024,64]{1,0:S(1)}, s32[]{:S(2)}) async-start(%a), calls=%async
+  ROOT %done = f32[1024,64]{1,0:S(1)} async-done(%start)
+}
+"""
+
+
+def test_a_slice_that_is_fetched_in_the_background_is_read_once():
+  assert cost.hbm_bytes(hlo.parse(SLICED)) == 1024 * 64 * 4

@@ -107,7 +107,7 @@ def _moved(program: Program, computation: str, instruction: Instruction) -> floa
   instructions = program.computations[computation]
   given = [instructions[name] for name in instruction.operands if name in instructions]
   results, opcode = instruction.results, instruction.opcode
-  if opcode in ('copy-start', 'slice-start'):  # results are target, source, context
+  if opcode == 'copy-start':  # results are target, source, context
     smaller = min((a for a in results if a.size > 1), key=lambda a: a.nbytes, default=results[0])
     source = [array for operand in given for array in operand.results]
     return smaller.nbytes * (results[0].in_hbm + source[0].in_hbm)

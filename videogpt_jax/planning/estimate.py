@@ -2,12 +2,10 @@
 
 import dataclasses
 
-import jax
-
 from videogpt_jax.planning import cost, hlo
 from videogpt_jax.planning.chips import Topology
 from videogpt_jax.planning.collectives import Collective, collectives
-from videogpt_jax.planning.compiler import compile_step
+from videogpt_jax.planning.compiler import Compiled, compile_step
 from videogpt_jax.planning.programs import Step
 
 
@@ -20,7 +18,7 @@ class Estimate:
     topology: for which slice.
     parts: bytes of each part of the arguments.
     temporaries: bytes of activations, gradients and gathered parameters, at their peak.
-    peak: bytes of everything, at its peak.
+    peak: bytes of everything but the machine code, at its peak.
     flops: of products and convolutions, those of attention's kernels by formula.
     unknown_kernels: hand-written kernels that do not state their operations.
     hbm_bytes: read and written.
@@ -86,24 +84,19 @@ def estimate(step: Step, topology: Topology) -> Estimate:
   Raises:
     DoesNotFitError: the chip's memory does not hold it.
   """
-  return read(step, topology, compile_step(step.lower()))
+  return read(step, topology, compile_step(step, topology))
 
 
-def read(step: Step, topology: Topology, compiled: jax.stages.Compiled) -> Estimate:
+def read(step: Step, topology: Topology, compiled: Compiled) -> Estimate:
   """Returns the estimate of a compiled step."""
-  program = hlo.parse(compiled.as_text())
-  memory = compiled.memory_analysis()
+  program = hlo.parse(compiled.text)
   unknown = cost.kernels_without_cost(program)
-  outputs = memory.output_size_in_bytes - memory.alias_size_in_bytes
   return Estimate(
     step=step,
     topology=topology,
     parts=step.part_bytes(),
-    temporaries=memory.temp_size_in_bytes,
-    peak=memory.argument_size_in_bytes
-    + memory.temp_size_in_bytes
-    + memory.generated_code_size_in_bytes
-    + outputs,
+    temporaries=compiled.temporaries,
+    peak=compiled.peak,
     flops=cost.flops(program) + (step.attention_flops if unknown else 0),
     unknown_kernels=unknown,
     hbm_bytes=cost.hbm_bytes(program),

@@ -41,6 +41,7 @@ class Step:
 
   Attributes:
     name: of `STAGES`.
+    experiment: whose program it is.
     batch_size: clips a step, over all devices.
     shares: what the batch size must be divisible by.
     mesh: the devices.
@@ -51,6 +52,7 @@ class Step:
   """
 
   name: str
+  experiment: Experiment
   batch_size: int
   shares: int
   mesh: Mesh
@@ -95,7 +97,7 @@ def make_step(name: str, experiment: Experiment, mesh: Mesh, batch_size: int | N
     training = dataclasses.replace(training, batch_size=batch_size)
   check_batch(training.batch_size, mesh, training.grad_accum_steps, f'{name}_training')
   batch = _batch(name, experiment, training.batch_size, mesh)
-  step = _train_step(stage, training, batch, mesh)
+  step = _train_step(stage, experiment, training, batch, mesh)
   if name == 'vqvae':
     return step
   flops = training.batch_size * attention_flops(experiment) / mesh.size
@@ -126,7 +128,9 @@ def stage_of(name: str, experiment: Experiment) -> tuple[Stage, TrainingConfig]:
   return stage, experiment.prior_training
 
 
-def _train_step(stage: Stage, training: TrainingConfig, batch: dict, mesh: Mesh) -> Step:
+def _train_step(
+  stage: Stage, experiment: Experiment, training: TrainingConfig, batch: dict, mesh: Mesh
+) -> Step:
   state, step_fn = on_devices(stage, training, mesh)
   frozen = _replicated(stage.frozen, mesh)
   key = _replicated(jax.eval_shape(lambda: jax.random.key(0)), mesh)
@@ -140,7 +144,7 @@ def _train_step(stage: Stage, training: TrainingConfig, batch: dict, mesh: Mesh)
   }
   lower = lambda: step_fn.lower(state, frozen, batch, key)
   shares = mesh.shape['data'] * mesh.shape['fsdp'] * training.grad_accum_steps
-  return Step(stage.name, training.batch_size, shares, mesh, parts, lower)
+  return Step(stage.name, experiment, training.batch_size, shares, mesh, parts, lower)
 
 
 def _sampler(experiment: Experiment, mesh: Mesh, batch_size: int) -> Step:
@@ -173,7 +177,7 @@ def _sampler(experiment: Experiment, mesh: Mesh, batch_size: int) -> Step:
 
   parts = {'parameters': state, 'batch': (keys, conditions)}
   lower = lambda: jax.jit(on_mesh(draw, mesh)).lower(state, codebook, keys, conditions)
-  return Step('sample', batch_size, shares, mesh, parts, lower)
+  return Step('sample', experiment, batch_size, shares, mesh, parts, lower)
 
 
 def _tokenizer(experiment: Experiment) -> Tokenizer:
