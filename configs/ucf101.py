@@ -9,7 +9,7 @@ Latent 4x32x32 in all; T9's cross-entropy is 3.40 nats a code in training and 3.
 published script trains unless it is told otherwise (8 layers of 576 units, full attention).
 Data: data/cards/ucf101.md. Steps: 100k, then 200k (T9 gives 200k and 600k for UCF-101 and TGIF).
 Planned cost (counted, see docs/paper.md; not measured), in days of one v5e chip: 8.1; published
-1.6. docs/evaluation.md says how an Inception Score like the literature's is computed.
+1.6. The score: evaluate --workdir=DIR --protocol=10k --is_weights=FILE,MEAN (docs/evaluation.md).
 """
 
 import dataclasses

@@ -143,6 +143,16 @@ def test_trials_have_samples_of_their_own_and_real_clips_without_repetition():
   assert (drawn.reference != other.reference).any()
 
 
+def test_samples_looked_at_alone_need_no_more_real_clips_than_there_are():
+  protocol = protocols.Protocol('small', 7, 2, 'this test')
+  drawn = protocols.draw(protocol, 14, 3, compared=False)
+  for trial in drawn.reference.tolist():
+    assert sorted(map(trial.count, range(3))) == [2, 2, 3]  # in turn
+  for sizes in ((13, 3), (14, 0)):
+    with pytest.raises(ValueError, match='needs 14 samples'):
+      protocols.draw(protocol, *sizes, compared=False)
+
+
 def test_protocols_refuse_too_few_clips():
   published = protocols.PROTOCOLS['videogpt']
   assert (published.n_clips, published.n_trials) == (256, 10)

@@ -73,6 +73,17 @@ def test_the_record_holds_what_it_takes_to_repeat_it(tmp_path):
   assert again['scores'] == scores
 
 
+def test_an_inception_score_alone_needs_few_real_clips():
+  protocol = protocols.Protocol('small', 9, 2, 'this test')
+  samples, few = _clips(18, 1, 0.3), _clips(4)
+  alone = _evaluate(samples, few, protocol, networks=networks.Networks(c3d=_STANDIN))['scores']
+  full = _evaluate(samples, _clips(9), protocol)['scores']
+  assert alone == {name: full[name] for name in ('inception_score', 'inception_score_std')}
+  for nets in (_NETWORKS, networks.Networks()):  # distances, or nothing to score with
+    with pytest.raises(ValueError, match='9 real clips, not 18 and 4'):
+      _evaluate(samples, few, protocol, networks=nets)
+
+
 def test_paired_scores_compare_clip_by_clip(tmp_path):
   reference = _clips(5)
   big = lambda clips: np.repeat(np.repeat(clips, 2, axis=2), 2, axis=3)

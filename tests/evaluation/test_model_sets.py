@@ -72,6 +72,17 @@ def test_a_sample_is_told_of_its_own_real_clip(conditioning, told, tmp_path):
     np.testing.assert_array_equal(frames, real)
 
 
+def test_real_clips_serve_in_turn_where_samples_are_looked_at_alone(tmp_path):
+  model, few = _Generator(n_classes=7), list(_batches(2))
+  drawing = model_sets.Drawing(_PROTOCOL, batch_size=2)
+  with pytest.raises(ValueError, match='3 real clips, not 6 and 2'):
+    model_sets.generator_sets(model, few, drawing, tmp_path)
+  alone = dataclasses.replace(drawing, compared=False)
+  sets = model_sets.generator_sets(model, few, alone, tmp_path)
+  told = sets.samples.read(range(6))[:, 0, 0, 0, 0]
+  assert len(sets.reference) == 2 and set(told.tolist()) == {0, 1}
+
+
 def test_samples_of_other_weights_or_controls_are_drawn_anew(tmp_path):
   model, drawing = _Generator(), model_sets.Drawing(_PROTOCOL, {'top_k': 5})
   draw = lambda: model_sets.generator_sets(model, _batches(), drawing, tmp_path)

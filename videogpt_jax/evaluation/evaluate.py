@@ -99,17 +99,19 @@ def _scores(
 ) -> dict[str, float]:
   n_trial_clips = protocol.n_clips * protocol.n_trials or len(sets.reference)
   n_samples = n_trial_clips if sets.samples is None else len(sets.samples)
-  drawn = protocols.draw(protocol, n_samples, len(sets.reference), seed)
-  statistics = lambda clips, trials: scoring.set_statistics(clips, trials, networks, batch_size)
+  n_reference, compared = len(sets.reference), networks.compare_sets
+  drawn = protocols.draw(protocol, n_samples, n_reference, seed, compared)
+  real = dataclasses.replace(networks, c3d=None)  # its score is of samples alone
+  statistics = lambda clips, trials: scoring.set_statistics(clips, trials, real, batch_size)
   scores, reference = {}, statistics(sets.reference, drawn.reference)
   if sets.samples is not None:
-    samples = statistics(sets.samples, drawn.samples)
+    samples = scoring.set_statistics(sets.samples, drawn.samples, networks, batch_size)
     scores |= scoring.distances(samples, reference) | scoring.inception_scores(samples)
   if sets.paired:
     scores |= scoring.paired_scores(sets.samples, sets.reference, networks, batch_size)
   if sets.reconstructions is not None:
-    real = sets.reconstructions, sets.reference
-    paired = scoring.paired_scores(*real, networks, batch_size)  # refuses unequal numbers
+    both = sets.reconstructions, sets.reference
+    paired = scoring.paired_scores(*both, networks, batch_size)  # refuses unequal numbers
     scores |= {f'reconstruction_{name}': x for name, x in paired.items()}
     reconstructed = statistics(sets.reconstructions, drawn.reference)
     scores |= scoring.distances(reconstructed, reference, 'r_{}')

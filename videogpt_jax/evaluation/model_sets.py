@@ -27,12 +27,14 @@ class Drawing:
     controls: `temperature`, `top_k` and `top_p`, as the generator's `sample` takes them.
     seed: of the samples and of the choice of real clips.
     batch_size: clips at a time.
+    compared: see protocols.draw.
   """
 
   protocol: protocols.Protocol
   controls: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   seed: int = 0
   batch_size: int = 16
+  compared: bool = True
 
 
 def tokenizer_sets(
@@ -69,9 +71,12 @@ def generator_sets(
   held_out = _held_out(batches, drawing)
   n_real = len(held_out['video'])
   n_samples = drawing.protocol.n_clips * drawing.protocol.n_trials or n_real
-  order = protocols.draw(drawing.protocol, n_samples, n_real, drawing.seed).reference.reshape(-1)
+  drawn = protocols.draw(drawing.protocol, n_samples, n_real, drawing.seed, drawing.compared)
   plan = model_clips.SamplingPlan(
-    order, f'{fingerprint(model)} {dict(drawing.controls)}', drawing.seed, drawing.batch_size
+    drawn.reference.reshape(-1),
+    f'{fingerprint(model)} {dict(drawing.controls)}',
+    drawing.seed,
+    drawing.batch_size,
   )
 
   def draw(seed: int, batch: model_clips.Arrays) -> np.ndarray:

@@ -39,6 +39,11 @@ class Networks:
   lpips: Extractor | None = None
   files: dict[str, list[weights.Provenance]] = dataclasses.field(default_factory=dict)
 
+  @property
+  def compare_sets(self) -> bool:
+    """False for C3D without I3D, which looks at samples alone."""
+    return self.i3d is not None or self.c3d is None
+
 
 def load_networks(
   fvd_weights: str = '',

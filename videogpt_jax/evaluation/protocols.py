@@ -50,7 +50,9 @@ class Draw:
   reference: np.ndarray
 
 
-def draw(protocol: Protocol, n_samples: int, n_reference: int, seed: int = 0) -> Draw:
+def draw(
+  protocol: Protocol, n_samples: int, n_reference: int, seed: int = 0, compared: bool = True
+) -> Draw:
   """Draws the clips of all trials.
 
   Trial i takes the i-th n_clips samples, so that no sample serves twice; its real clips are drawn
@@ -60,6 +62,8 @@ def draw(protocol: Protocol, n_samples: int, n_reference: int, seed: int = 0) ->
     protocol: how many.
     n_samples, n_reference: clips at hand.
     seed: of the choice of real clips.
+    compared: False where samples are looked at alone (Inception Score). Real clips, which then only
+      say what samples are conditioned on, may be fewer and serve in turn.
   Raises:
     ValueError: there are too few clips.
   """
@@ -71,11 +75,11 @@ def draw(protocol: Protocol, n_samples: int, n_reference: int, seed: int = 0) ->
       )
     return Draw(np.arange(n_samples)[None], np.arange(n_reference)[None])
   n, trials = protocol.n_clips, protocol.n_trials
-  if n_samples < n * trials or n_reference < n:
+  if n_samples < n * trials or n_reference < (n if compared else 1):
     raise ValueError(
       f'protocol {protocol.name} needs {n * trials} samples ({trials} x {n}) and {n} real clips, '
       f'not {n_samples} and {n_reference}; add some, lower --n_trials, or use --protocol=all'
     )
   rng = np.random.default_rng(seed)
-  reference = np.stack([rng.permutation(n_reference)[:n] for _ in range(trials)])
+  reference = np.stack([np.resize(rng.permutation(n_reference), n) for _ in range(trials)])
   return Draw(np.arange(n * trials).reshape(trials, n), reference)

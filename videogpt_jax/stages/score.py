@@ -57,7 +57,11 @@ def score_workdir(folder: Path, scoring: Scoring, with_samples: bool = True) -> 
   experiment = _scorable(folder)
   batches = lambda: data.test_batches(experiment.dataset, batch_size=_batch_size(scoring))
   drawing = model_sets.Drawing(
-    scoring.protocol, _controls(experiment), scoring.seed, scoring.batch_size
+    scoring.protocol,
+    _controls(experiment),
+    scoring.seed,
+    scoring.batch_size,
+    scoring.networks.compare_sets,
   )
   model = _load(folder)
   has_prior = isinstance(model, api.VideoGPT)
