@@ -103,13 +103,26 @@ def test_guidance_of_one_is_none_and_more_changes_the_codes(gpt):
 def test_eight_devices_make_the_videos_of_one(gpt, axes):
   alone = gpt.generate(Request(5, seed=7, class_label=2, num_frames=8))
   many = videogpt(n_classes=3, cond_dropout=0.1)
-  sample.place(many, make_mesh(MeshConfig(**axes)))
+  mesh = make_mesh(MeshConfig(**axes))
+  sample.place(many, mesh)
   kernel = many.state['blocks']['attn']['query']['kernel'][...]
   assert len(kernel.sharding.device_set) == 8
+  heads = {shard.index[-1].indices(16)[:2] for shard in kernel.addressable_shards}
+  assert len(heads) == mesh.shape['tensor']
   shared = many.generate(Request(5, seed=7, class_label=2, num_frames=8))
   np.testing.assert_array_equal(alone.codes, shared.codes)
   np.testing.assert_allclose(alone.video, shared.video, atol=1e-4)
   np.testing.assert_allclose(alone.log_likelihood, shared.log_likelihood, rtol=1e-4)
+
+
+def test_devices_that_share_heads_and_frames_make_the_videos_of_one(by_frames):
+  request = Request(2, seed=7, frames=FRAMES[:, :1], num_frames=8)
+  alone = by_frames.generate(request)
+  many = videogpt(n_cond_frames=1)
+  sample.place(many, make_mesh(MeshConfig(data=2, tensor=4)))
+  shared = many.generate(request)
+  np.testing.assert_array_equal(alone.codes, shared.codes)
+  np.testing.assert_allclose(alone.video, shared.video, atol=1e-4)
 
 
 def test_it_says_how_far_it_is_and_compiles_all_beforehand(gpt, monkeypatch):

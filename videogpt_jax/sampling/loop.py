@@ -128,10 +128,12 @@ def decode(
   ):
     for start, end in segments(first, last, chunk, L, 1 if sparse else SEGMENTS):
       carry = carry._replace(cache=caches.grow(carry.cache, L if sparse else end))
+      # Where XLA knew that a first chunk has an empty cache, it would compute with it, slowly.
+      starts = jax.lax.optimization_barrier(jnp.arange(start, end, chunk))
       carry, outputs = jax.lax.scan(
         lambda carry, start, do_chunk=do_chunk: do_chunk(program, carry, start),
         carry,
-        jnp.arange(start, end, chunk),
+        starts,
       )
       collected.append(outputs)
   codes, logits = jax.tree.map(
