@@ -90,7 +90,8 @@ class Compiled:
     text: in HLO, partitioned and scheduled: what one chip runs.
     arguments: bytes a chip of what it is given and does not ignore.
     temporaries: bytes of everything else but results that are not written over arguments.
-    peak: bytes of all together, as they are laid out in HBM.
+    peak: bytes of all together, as they are laid out in HBM: what the compiler refuses programs by.
+      JAX's `memory_analysis()` says more: 19.1 GiB of a program that was let into 15.75 GiB.
   """
 
   text: str
