@@ -31,7 +31,7 @@ _BATCH_PER_CHIP = flags.DEFINE_float(
   'batch_per_chip', None, 'Clips a chip, instead of a batch size, to see weak scaling.'
 )
 _LARGEST_BATCH = flags.DEFINE_bool(
-  'largest_batch', True, 'Looks for the largest batch that fits: one more compilation a program.'
+  'largest_batch', True, 'Looks for the largest batch that fits: two more compilations a program.'
 )
 
 flags.register_validator(

@@ -189,7 +189,7 @@ def test_the_largest_batch_fits_and_a_larger_one_does_not():
   first = make(16)
   largest = largest_batch(make, attempt(first, topology), first, topology)
   assert isinstance(attempt(make(int(0.9 * largest) // 4 * 4), topology), Estimate)
-  assert isinstance(attempt(make(int(1.2 * largest) // 4 * 4), topology), DoesNotFitError)
+  assert isinstance(attempt(make(int(1.1 * largest) // 4 * 4), topology), DoesNotFitError)
 
 
 def test_plans_end_with_what_did_not_fit(monkeypatch):

@@ -12,6 +12,9 @@ from videogpt_jax.planning.programs import Step
 Tried = Estimate | DoesNotFitError
 """What comes of compiling a program."""
 
+EXTRAPOLATED = 64
+"""Batches beyond so many times the given one are neither compiled nor told as a number."""
+
 
 def attempt(step: Step, topology: Topology) -> Tried:
   """Returns the estimate of a program, or why the chip's memory does not hold it."""
@@ -24,8 +27,8 @@ def attempt(step: Step, topology: Topology) -> Tried:
 def largest_batch(make: Callable[[int], Step], first: Tried, step: Step, topology: Topology) -> int:
   """Returns about the largest batch whose program fits, or 0.
 
-  All else being equal a program's memory is a line in the batch; this draws it through the given
-  program and one other, which it compiles.
+  All else being equal a program's memory is nearly a line in the batch; this draws it through the
+  given program and one other, which it compiles, and again where that line has led.
 
   Args:
     make: the program of a batch size.
@@ -34,12 +37,21 @@ def largest_batch(make: Callable[[int], Step], first: Tried, step: Step, topolog
     topology: what it is for.
   """
   shares = step.shares
-  other = make(shares if step.batch_size > shares else 2 * shares)
-  tried = {step.batch_size: first, other.batch_size: attempt(other, topology)}
-  (small, least), (large, most) = sorted((size, _needed(t)) for size, t in tried.items())
+  other = shares if step.batch_size > shares else 2 * shares
+  needed = {step.batch_size: _needed(first), other: _needed(attempt(make(other), topology))}
+  largest = _where_the_line_ends(needed, topology.chip.usable, shares)
+  if largest not in needed and 0 < largest <= EXTRAPOLATED * step.batch_size:
+    needed[largest] = _needed(attempt(make(largest), topology))
+    largest = _where_the_line_ends(needed, topology.chip.usable, shares)
+  return largest
+
+
+def _where_the_line_ends(needed: dict[int, float], usable: float, shares: int) -> int:
+  """The batch at which a line through the two nearest to the chip's memory reaches it."""
+  nearest = sorted(needed.items(), key=lambda found: abs(found[1] - usable))[:2]
+  (small, least), (large, most) = sorted(nearest)
   a_clip = max((most - least) / (large - small), 1.0)
-  room = topology.chip.usable - least
-  return max(math.floor((small + room / a_clip) / shares) * shares, 0)
+  return max(math.floor((small + (usable - least) / a_clip) / shares) * shares, 0)
 
 
 def remedies(

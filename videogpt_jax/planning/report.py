@@ -6,16 +6,13 @@ from collections.abc import Sequence
 from videogpt_jax.planning.chips import GIB
 from videogpt_jax.planning.collectives import KINDS, by_kind
 from videogpt_jax.planning.estimate import Estimate
+from videogpt_jax.planning.fitting import EXTRAPOLATED
 from videogpt_jax.planning.programs import Step
 
 SCOPE = (
   'Estimates of compiled programs at published peaks, not measurements. A step = max(products, HBM '
   'traffic) + exchange; overlap makes it shorter, everything else longer.'
 )
-
-
-EXTRAPOLATED = 64
-"""Batches beyond so many times the compiled one are not told as a number."""
 
 WHAT = {'vqvae': 'VQ-VAE training step', 'prior': 'prior training step', 'sample': 'sampler'}
 
