@@ -28,7 +28,7 @@ class Candidate:
     mesh: sizes of its axes.
     batch_size: clips a step.
     least_memory: bytes a chip that any program of it needs.
-    exchange: bytes that a chip sends at least, a clip of its share.
+    exchange: about how many bytes a chip sends, a clip of the batch.
   """
 
   mesh: MeshConfig
@@ -101,7 +101,7 @@ def _candidates(name, experiment, topology, devices, batch_sizes) -> Iterator[Ca
       shares = sizes.data * sizes.fsdp * training.grad_accum_steps
       if batch_size % shares == 0:
         clips = batch_size // shares
-        exchange = _exchange(name, experiment, sizes, params, clips) / clips
+        exchange = _exchange(name, experiment, sizes, params, clips) / batch_size
         memory = state_bytes + params + clips * _activations(name, experiment, sizes)
         yield Candidate(sizes, batch_size, memory, exchange)
 
@@ -130,16 +130,18 @@ def _activations(name: str, experiment: Experiment, mesh: MeshConfig) -> float:
 def _exchange(
   name: str, experiment: Experiment, mesh: MeshConfig, params: int, clips: int
 ) -> float:
-  """Bytes that a chip sends in a step at least, around rings.
+  """About how many bytes a chip sends in a step, around rings.
 
-  Gradients are summed over `data`; over `fsdp` parameters are gathered for either pass and
-  gradients scattered; `tensor` sums two activations a block and pass; `sequence` exchanges four.
+  Gradients are summed over `data` and `sequence`; over `fsdp` parameters are gathered for either
+  pass and gradients scattered, in the type that is computed in; `tensor` sums two activations a
+  block and pass; `sequence` exchanges four.
   """
 
   def ring(n: int) -> float:
     return (n - 1) / n
 
-  sent = 2 * params * ring(mesh.data) + 3 * params * mesh.fsdp * ring(mesh.fsdp)
+  computed = params // (2 if getattr(experiment, name).dtype == 'bfloat16' else 1)
+  sent = 2 * params * ring(mesh.data * mesh.sequence) + 3 * computed * mesh.fsdp * ring(mesh.fsdp)
   if name == 'prior':
     prior, L = experiment.prior, math.prod(experiment.codes.latent_shape)
     width = 2 if prior.dtype == 'bfloat16' else 4
