@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks import seams
+from benchmarks import frame_changes
 from videogpt_jax.models.prior import CodeSpec
 from videogpt_jax.sampling import windows
 
@@ -17,7 +17,7 @@ def test_a_change_belongs_to_the_frame_after_it():
   video[0, 2:] = 0.3
   video[1, 4, :2] = 0.5
   expected = [[0, 0, 0.3, 0, 0, 0], [0, 0, 0, 0, 0.25, 0.25]]
-  np.testing.assert_allclose(seams.changes(video), expected, atol=1e-6)
+  np.testing.assert_allclose(frame_changes.changes(video), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ def test_a_change_belongs_to_the_frame_after_it():
   [(0, [8, 16, 24], [12, 20, 28]), (9, [4, 8, 12, 16, 20, 24, 28], [])],
 )
 def test_clips_begin_where_the_windows_say(n_cond_frames, clips, latents):
-  found = seams.places(plan(32, n_cond_frames), 32, 4)
+  found = frame_changes.places(plan(32, n_cond_frames), 32, 4)
   np.testing.assert_array_equal(found['a clip'], clips)
   np.testing.assert_array_equal(found['a latent frame'], latents)
   everywhere = np.sort(np.concatenate(list(found.values())))
@@ -39,7 +39,7 @@ def test_a_ratio_comes_with_its_error():
   for _ in range(repeats):
     change = draw.uniform(0.5, 1.5, (n, 6))
     change[:, :2] *= true
-    value, error = seams.ratio(change, np.array([0, 1]), np.array([2, 3, 4, 5]))
+    value, error = frame_changes.ratio(change, np.array([0, 1]), np.array([2, 3, 4, 5]))
     ratios.append(value)
     errors.append(error)
   assert abs(np.mean(ratios) - true) < 0.02
@@ -54,4 +54,4 @@ def test_the_overlap_is_compared_frame_by_frame():
       return np.broadcast_to(codes[:, :, None, None, None], (*codes.shape, 2, 2, 3)) / 100
 
   codes = np.array([[[0, 0, 30, 40], [40, 41, 0, 0]]])
-  np.testing.assert_allclose(seams.overlap_psnr(Model(), codes, 2), [20, 40])
+  np.testing.assert_allclose(frame_changes.overlap_psnr(Model(), codes, 2), [20, 40])
