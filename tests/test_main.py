@@ -133,6 +133,18 @@ BAD = {
   'codes': (['--config.prior_codes=nowhere'], 'nowhere'),
   'resolution': (['--config.dataset.resolution=18'], r'resolution (18) must be divisible'),
   'heads': (['--config.prior.n_heads=5'], 'prior.hidden_dim (24) must be divisible by n_heads (5)'),
+  'kernel': (
+    ['--config.prior.attn_backend=splash', '--config.prior.attn_dropout=0'],
+    'on cpu; use auto, dense, blockwise',
+  ),
+  'kernel with dropout': (
+    ['--config.prior.attn_backend=splash', '--config.prior.attn_dropout=0.3'],
+    'give up one of the two',
+  ),
+  'blocks': (
+    ['--config.prior.attn_type=sparse', '--config.prior.attn_block=3'],
+    'blocks of 3 do not divide',
+  ),
   'order': (['--stages=prior'], 'stage prior needs a trained vqvae'),
   'classes': (['--config.prior.n_classes=3'], 'n_classes (3) must be 0 (unconditional) or the 10'),
   'mesh': (['--config.mesh.fsdp=3'], 'does not divide the 1 devices'),

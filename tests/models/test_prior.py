@@ -1,5 +1,8 @@
 """The prior: causality, conditioning, dropout, masks."""
 
+import json
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -137,6 +140,16 @@ def test_conditions_that_do_not_fit_are_refused(given, message):
 def test_a_block_that_does_not_divide_the_grid_names_those_that_do():
   with pytest.raises(ValueError, match=r'blocks of 32 do not divide the 48 .*blocks that do: \['):
     strided_mask((4, 6, 8), 32, 4)
+
+
+@pytest.mark.parametrize(('shape', 'block'), [((3, 5, 32), 64), ((4, 6, 8), 32), ((2, 3, 5), 4)])
+def test_every_block_that_is_named_instead_divides_the_grid(shape, block):
+  with pytest.raises(ValueError, match='do not divide') as refusal:
+    strided_mask(shape, block, 4)
+  options = json.loads(str(refusal.value).split('blocks that do: ')[1])
+  assert options
+  for option in options:
+    assert len(strided_mask(shape, option, 4).layout) * option == math.prod(shape)
 
 
 def test_heads_that_do_not_divide_the_width_are_refused():

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 from einops import rearrange
 from flax import nnx
 
-from videogpt_jax.models.placement import constrain
+from videogpt_jax.models.attention.dropout import Dropout
+from videogpt_jax.models.placement import constrain, is_shared
 
 Size3 = tuple[int, int, int]
 
@@ -197,6 +198,18 @@ class BatchNorm(nnx.Module):
     return (x * gain + (self.bias[...] - mean * gain)).astype(x.dtype)
 
 
+def product_of_rows(x: jax.Array, kernel: jax.Array) -> jax.Array:
+  """Returns x [... I] @ kernel [I O], computed with all positions as the rows of one matrix.
+
+  The kernel's gradient then sums over one axis: over several, XLA's CPU compiler transposes x
+  before, which takes as long as the product. Devices may share out several axes, which cannot be
+  one then.
+  """
+  if is_shared():
+    return x @ kernel
+  return (x.reshape(-1, x.shape[-1]) @ kernel).reshape(*x.shape[:-1], -1)
+
+
 class Linear(nnx.Module):
   """`x @ kernel + bias`, in x's dtype; the kernel [n_in n_out] starts normal with `stddev`."""
 
@@ -209,7 +222,7 @@ class Linear(nnx.Module):
     self.use_bias = use_bias
 
   def __call__(self, x: jax.Array) -> jax.Array:
-    y = x @ self.kernel[...].astype(x.dtype)
+    y = product_of_rows(x, self.kernel[...].astype(x.dtype))
     return y + self.bias[...].astype(x.dtype) if self.use_bias else y
 
 
@@ -247,8 +260,16 @@ class PositionEmbedding(nnx.Module):
 
 
 def dropout(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
-  """Zeroes entries with probability `rate` and scales the others up; does nothing without a key."""
+  """Zeroes entries with probability `rate` and scales the others up; does nothing without a key.
+
+  Args:
+    x: [B L D].
+    rate: the probability to be dropped.
+    key: what is dropped follows from it.
+  """
   if key is None or rate == 0:
     return x
-  keep = jax.random.bernoulli(key, 1 - rate, x.shape)
+  # As for attention weights; JAX's own random bits would take as long as a product of the block.
+  places = Dropout(rate, jax.random.bits(key, x.shape[:1], jnp.uint32))
+  keep = places.keep(jnp.arange(x.shape[1])[:, None], jnp.arange(x.shape[2]))
   return jnp.where(keep, x / (1 - rate), jnp.zeros((), x.dtype))

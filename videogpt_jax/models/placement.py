@@ -59,6 +59,11 @@ def platform() -> str:
   return _PLATFORM.get() or jax.default_backend()
 
 
+def is_shared() -> bool:
+  """Returns whether what is traced is shared out among several devices."""
+  return _ACTIVE.get(None) is not None
+
+
 def constrain(x: jax.Array, axes: str) -> jax.Array:
   """Returns x, told to the compiler to live where the placement wants these axes.
 

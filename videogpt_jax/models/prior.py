@@ -5,6 +5,7 @@ norms' condition, n of these a clip; S entries of the conditioning frames' memor
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -12,7 +13,14 @@ import jax.numpy as jnp
 from einops import rearrange
 from flax import nnx
 
-from videogpt_jax.models.attention import CausalMask, attention, make_dropout, strided_mask
+from videogpt_jax.models.attention import (
+  CausalMask,
+  Dropout,
+  attention,
+  choose,
+  make_dropout,
+  strided_mask,
+)
 from videogpt_jax.models.layers import Linear, PositionEmbedding
 from videogpt_jax.models.norms import NORMS
 from videogpt_jax.models.placement import constrain
@@ -60,6 +68,25 @@ class Condition(NamedTuple):
     return jax.tree.map(drop_rows, self)
 
 
+def attention_mask(config: PriorConfig, latent_shape: Sequence[int]) -> CausalMask:
+  """Returns which codes attend to which; ValueError if sparse blocks do not tile the grid."""
+  if config.attn_type == 'sparse':
+    return strided_mask(latent_shape, config.attn_block, config.n_local_blocks)
+  return CausalMask()
+
+
+def check_attention(config: PriorConfig, latent_shape: Sequence[int]):
+  """Refuses before anything is trained what attention would refuse when it is compiled.
+
+  Raises:
+    ValueError: the platform lacks the kernel, or it cannot do this, or blocks do not tile the grid.
+  """
+  shape = (1, math.prod(latent_shape), config.n_heads, config.head_size)
+  like = jax.ShapeDtypeStruct(shape, config.dtype)
+  drop = Dropout(config.attn_dropout, jnp.zeros(shape[::2])) if config.attn_dropout else None
+  choose(like, like, like, attention_mask(config, latent_shape), drop, config.attn_backend)
+
+
 class Prior(nnx.Module):
   """p(codes | condition), factorised in raster order.
 
@@ -74,11 +101,7 @@ class Prior(nnx.Module):
     actions_dim = config.action_dim * (codes.sequence_length // t)
     cond_dim = config.n_classes + actions_dim
     self.config, self.codes = config, codes
-    self.mask = (
-      strided_mask(codes.latent_shape, config.attn_block, config.n_local_blocks)
-      if config.attn_type == 'sparse'
-      else CausalMask()
-    )
+    self.mask = attention_mask(config, codes.latent_shape)
     if config.n_cond_frames:
       grid = (config.n_cond_frames, codes.resolution // 4, codes.resolution // 4)
       self.resnet = ResNet(config.resnet_depth, config.resnet_dim, rngs=rngs)

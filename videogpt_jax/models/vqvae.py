@@ -1,7 +1,7 @@
 """The VQ-VAE: video to a small grid of discrete codes and back.
 
 Axis letters: B batch; T H W frames, height, width; t h w latent grid; C n_hiddens; N heads;
-d head size; i, j positions along an axis; E embedding_dim.
+d head size; R lines along an axis, i, j positions on one; E embedding_dim.
 """
 
 import dataclasses
@@ -107,9 +107,9 @@ class VQVAEOutput(NamedTuple):
 class AxisAttention(nnx.Module):
   """Multi-head attention along one axis of a grid (1 time, 2 height, 3 width).
 
-  Heads are apart in the kernels, where that costs nothing, and not in the activations: with the
-  axis next to last and channels last, no product needs its operands transposed. What is left is
-  one transpose each way, and none along the width.
+  The axis is moved once each way, and none for the width. Positions are the rows of one matrix for
+  the linear layers and lines along the axis for attention, and heads are slices of their channels:
+  so neither these products nor their gradients need their operands transposed.
   """
 
   def __init__(self, n_channels: int, n_heads: int, axis: int, *, rngs: nnx.Rngs):
@@ -122,22 +122,22 @@ class AxisAttention(nnx.Module):
   def __call__(self, x: jax.Array) -> jax.Array:
     """[B t h w C] -> [B t h w C]."""
     x = jnp.moveaxis(x, self.axis, 3)
-    y = self.out.bias[...].astype(x.dtype)
-    for query, key, value, out in zip(*self._kernels_of_heads(x.dtype), strict=True):
-      q, k, v = x @ query, x @ key, x @ value
-      scores = jnp.einsum('...id,...jd->...ij', q, k, preferred_element_type=jnp.float32)
-      weights = jax.nn.softmax(scores * q.shape[-1] ** -0.5, axis=-1).astype(x.dtype)
-      y = y + jnp.einsum('...ij,...jd->...id', weights, v) @ out
+    rows = x.reshape(-1, x.shape[-1])
+    q, k, v = (self._heads(f(rows), x.shape[3]) for f in (self.query, self.key, self.value))
+    y = jnp.concatenate([_attend(*head) for head in zip(q, k, v, strict=True)], axis=-1)
+    y = self.out(y.reshape(rows.shape)).reshape(x.shape)
     return jnp.moveaxis(y, 3, self.axis)
 
-  def _kernels_of_heads(self, dtype) -> tuple[jax.Array, ...]:
-    """Returns the kernels of queries, keys and values [N C d] and of the output [N d C]."""
-    kernels = (self.query, self.key, self.value, self.out)
-    patterns = 3 * ['C (N d) -> N C d'] + ['(N d) C -> N d C']
-    return tuple(
-      rearrange(linear.kernel[...].astype(dtype), pattern, N=self.n_heads)
-      for linear, pattern in zip(kernels, patterns, strict=True)
-    )
+  def _heads(self, rows: jax.Array, length: int) -> list[jax.Array]:
+    """[(R i) (N d)] -> N arrays [R i d], lines of `length` positions."""
+    return jnp.split(rearrange(rows, '(R i) C -> R i C', i=length), self.n_heads, axis=-1)
+
+
+def _attend(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
+  """One head's attention along each line, [R i d]; softmax in float32."""
+  scores = jnp.einsum('Rid,Rjd->Rij', q, k, preferred_element_type=jnp.float32)
+  weights = jax.nn.softmax(scores * q.shape[-1] ** -0.5, axis=-1).astype(v.dtype)
+  return jnp.einsum('Rij,Rjd->Rid', weights, v)
 
 
 class AxialAttention(nnx.Module):

@@ -12,6 +12,7 @@ from flax import nnx
 from videogpt_jax import api, workdir
 from videogpt_jax.config import Experiment
 from videogpt_jax.input.config import DatasetConfig
+from videogpt_jax.models.prior import check_attention
 from videogpt_jax.stages import evaluate, sample
 from videogpt_jax.stages.sample import Conditions
 from videogpt_jax.stages.train_prior import Tokenizer, prior_stage
@@ -62,6 +63,8 @@ class _Run:
       check_batch(training.batch_size, self.mesh, training.grad_accum_steps, section)
     length = math.prod(experiment.codes.latent_shape)
     check_prior(experiment.prior.n_heads, length, self.mesh)
+    if 'prior' in stages:
+      check_attention(experiment.prior, experiment.codes.latent_shape)
     self._check_order(stages)
     self.info = self._check_data()
     self._claim()

@@ -76,7 +76,9 @@ def test_the_tpu_kernel_interpreted(kind, head_size):
   assert_close(lambda *qkv: splash_attention(*qkv, mask, interpret=True), arrays, mask)
 
 
-@pytest.mark.parametrize('head_size', [24, pytest.param(144, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+  'head_size', [24, *(pytest.param(size, marks=pytest.mark.slow) for size in HEAD_SIZES)]
+)
 @pytest.mark.parametrize('kind', MASKS)
 def test_the_gpu_kernel_interpreted_with_dropout(kind, head_size):
   L, mask = length(kind), MASKS[kind](length(kind))

@@ -1,4 +1,4 @@
-"""Dropout of attention weights: which are kept follows from their place alone.
+"""Dropout: which weights (or activations) are kept follows from their place alone.
 
 So any kernel, in any order and on any share of heads and clips, drops the same weights, forward and
 again backward, and none of them stores a mask.
@@ -17,7 +17,7 @@ class Dropout(NamedTuple):
 
   Attributes:
     rate: the probability to be dropped; the others are scaled up by 1 / (1 - rate).
-    seeds: uint32 [B N], one for each clip and head.
+    seeds: uint32 [B N], one for each clip and head; of activations [B].
   """
 
   rate: float

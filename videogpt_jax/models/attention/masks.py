@@ -47,13 +47,10 @@ def strided_mask(latent_shape: Sequence[int], block: int, n_local_blocks: int) -
     published implementation.
   """
   length = math.prod(latent_shape)
-  # Blocks run along the last axes, as many of them as it takes to exceed one block.
-  axis, size = len(latent_shape) - 1, latent_shape[-1]
-  while size <= block and axis > 0:
-    axis -= 1
-    size *= latent_shape[axis]
+  axis, size = _tiled_axes(latent_shape, block)
   if size % block:
-    options = [n for n in range(1, size + 1) if size % n == 0 and n >= 8] or [size]
+    others = range(min(8, length), length + 1)
+    options = [n for n in others if _tiled_axes(latent_shape, n)[1] % n == 0]
     raise ValueError(
       f'sparse attention: blocks of {block} do not divide the {size} positions of the latent axes '
       f'{tuple(latent_shape[axis:])} of {tuple(latent_shape)}; blocks that do: {options}'
@@ -65,3 +62,15 @@ def strided_mask(latent_shape: Sequence[int], block: int, n_local_blocks: int) -
   differs = coordinates[:, None] != coordinates[None]
   strided = (differs.sum(-1) <= 1) & ~differs[..., -1] & (col <= row)
   return CausalMask(local | strided, block)
+
+
+def _tiled_axes(latent_shape: Sequence[int], block: int) -> tuple[int, int]:
+  """Returns the first of the axes that blocks tile, and the number of positions that these have.
+
+  They are the last axes, as many of them as it takes to exceed one block.
+  """
+  axis, size = len(latent_shape) - 1, latent_shape[-1]
+  while size <= block and axis > 0:
+    axis -= 1
+    size *= latent_shape[axis]
+  return axis, size

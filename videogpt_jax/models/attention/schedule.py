@@ -9,6 +9,9 @@ from videogpt_jax.models.attention.masks import CausalMask
 ROWS = 512
 """Queries of one step, and about as many keys: enough for fast products, few enough for caches."""
 
+SPARSE_ROWS = 128
+"""Queries of one step of a sparse layout, each block of which has keys of its own to fetch."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Schedule:
@@ -47,7 +50,7 @@ def make_schedule(n_queries: int, n_keys: int, mask: CausalMask | None) -> Sched
   most = int(layout.sum(axis=1).max())
   n_steps = -(-most * block // ROWS) if block < ROWS else most
   group = -(-most // n_steps)
-  chunk = min(max(ROWS // block, 1), len(layout))
+  chunk = min(max(SPARSE_ROWS // block, 1), len(layout))
   n_chunks = -(-len(layout) // chunk)
   keys = np.full((n_chunks * chunk, n_steps * group), -1, np.int32)
   for row, admitted in zip(keys, layout, strict=False):
