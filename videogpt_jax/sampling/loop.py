@@ -16,11 +16,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from einops import rearrange
+from flax import nnx
 
 from videogpt_jax.models.attention import CausalMask
 from videogpt_jax.models.prior import Condition, Prior
 from videogpt_jax.sampling import cache as caches
 from videogpt_jax.sampling.controls import Controls
+from videogpt_jax.sampling.few_rows import for_few_rows
 
 CHUNK = 64
 """Codes between two merges, at most."""
@@ -224,8 +226,9 @@ class _Forward:
   """
 
   def __init__(self, prior: Prior, codebook: jax.Array, condition: Condition, chunk: int):
-    self.prior, self.codebook, self.norm, self.chunk = prior, codebook, condition.norm, chunk
-    self.blocks, self.positions = prior.unstacked_blocks(), prior.flat_positions()
+    self.prior, self.codebook = for_few_rows(nnx.clone(prior)), codebook
+    self.norm, self.chunk, self.positions = condition.norm, chunk, prior.flat_positions()
+    self.blocks = [for_few_rows(block) for block in prior.unstacked_blocks()]
     self.memory = [
       b.cross_attn.keys_values(condition.memory) if b.cross else None for b in self.blocks
     ]
