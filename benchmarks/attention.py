@@ -20,8 +20,10 @@ import jax.numpy as jnp
 from absl import flags
 from einops import rearrange
 from flax import nnx
+from jax.sharding import Mesh, SingleDeviceSharding
 
 from videogpt_jax import cli
+from videogpt_jax.models.placement import placed
 from videogpt_jax.models.prior import CodeSpec
 from videogpt_jax.models.transformer import PriorConfig
 from videogpt_jax.models.vqvae import VQVAE, AxialAttention, VQVAEConfig
@@ -190,14 +192,17 @@ def _axial() -> Iterator[Row]:
 
 
 def axial_gradient(
-  form: str, x: jax.Array | jax.ShapeDtypeStruct
+  form: str, x: jax.Array | jax.ShapeDtypeStruct, device: jax.Device | None = None
 ) -> tuple[jax.stages.Lowered, Any]:
   """Returns axial attention of x and its gradients, to be compiled, and parameters to run it with.
 
   Args:
     form: a key of `AXIAL_FORMS`.
     x: [B t h w C]; also what the output's gradient is like.
+    device: to compile for, by default JAX's.
   """
+  mesh = device and Mesh([device], ('data',))
+  sharding = device and SingleDeviceSharding(device)
   module = AxialAttention(x.shape[-1], 2, rngs=nnx.Rngs(0))
   graphdef, params = nnx.split(module)
 
@@ -207,12 +212,12 @@ def axial_gradient(
       parts = (module.attn_w, module.attn_h, module.attn_t)
       return sum(AXIAL_FORMS[form](part, x) for part in parts)
 
-    out, pull = jax.vjp(attend, params, x)
-    return out, pull(d_out)
+    with placed(mesh, {}):
+      out, pull = jax.vjp(attend, params, x)
+      return out, pull(d_out)
 
-  sharding = getattr(x, 'sharding', None)
   like = lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=sharding)
-  return jax.jit(run).lower(jax.tree.map(like, params), x, x), params
+  return jax.jit(run).lower(jax.tree.map(like, params), like(x), like(x)), params
 
 
 def _moved_axis(part: nnx.Module, x: jax.Array) -> jax.Array:

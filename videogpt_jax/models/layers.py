@@ -11,7 +11,7 @@ from einops import rearrange
 from flax import nnx
 
 from videogpt_jax.models.attention.dropout import Dropout
-from videogpt_jax.models.placement import constrain, is_shared
+from videogpt_jax.models.placement import constrain, on_one_cpu
 
 Size3 = tuple[int, int, int]
 
@@ -199,13 +199,12 @@ class BatchNorm(nnx.Module):
 
 
 def product_of_rows(x: jax.Array, kernel: jax.Array) -> jax.Array:
-  """Returns x [... I] @ kernel [I O], computed with all positions as the rows of one matrix.
+  """Returns x [... I] @ kernel [I O], on a CPU with all positions as the rows of one matrix.
 
   The kernel's gradient then sums over one axis: over several, XLA's CPU compiler transposes x
-  before, which takes as long as the product. Devices may share out several axes, which cannot be
-  one then.
+  before, which takes as long as the product.
   """
-  if is_shared():
+  if not on_one_cpu():
     return x @ kernel
   return (x.reshape(-1, x.shape[-1]) @ kernel).reshape(*x.shape[:-1], -1)
 

@@ -59,9 +59,13 @@ def platform() -> str:
   return _PLATFORM.get() or jax.default_backend()
 
 
-def is_shared() -> bool:
-  """Returns whether what is traced is shared out among several devices."""
-  return _ACTIVE.get(None) is not None
+def on_one_cpu() -> bool:
+  """Returns whether what is traced runs on a single CPU device.
+
+  There XLA computes products of matrices well, and others less so. Axes that several devices share
+  out cannot be made one.
+  """
+  return platform() == 'cpu' and _ACTIVE.get(None) is None
 
 
 def constrain(x: jax.Array, axes: str) -> jax.Array:

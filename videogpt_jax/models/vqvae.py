@@ -6,11 +6,11 @@ d head size; R lines along an axis, i, j positions on one; E embedding_dim.
 
 import dataclasses
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from einops import rearrange
 from flax import nnx
 
 from videogpt_jax.models.codebook import Codebook, Quantized
@@ -21,7 +21,9 @@ from videogpt_jax.models.layers import (
   ConvTranspose3D,
   Linear,
   Size3,
+  product_of_rows,
 )
+from videogpt_jax.models.placement import constrain, on_one_cpu
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,9 +109,9 @@ class VQVAEOutput(NamedTuple):
 class AxisAttention(nnx.Module):
   """Multi-head attention along one axis of a grid (1 time, 2 height, 3 width).
 
-  The axis is moved once each way, and none for the width. Positions are the rows of one matrix for
-  the linear layers and lines along the axis for attention, and heads are slices of their channels:
-  so neither these products nor their gradients need their operands transposed.
+  The axis is moved once each way, and none for the width. Heads are apart in the kernels, where
+  that costs nothing, and not in the activations: so neither the products nor their gradients need
+  their operands transposed.
   """
 
   def __init__(self, n_channels: int, n_heads: int, axis: int, *, rngs: nnx.Rngs):
@@ -122,22 +124,26 @@ class AxisAttention(nnx.Module):
   def __call__(self, x: jax.Array) -> jax.Array:
     """[B t h w C] -> [B t h w C]."""
     x = jnp.moveaxis(x, self.axis, 3)
-    rows = x.reshape(-1, x.shape[-1])
-    q, k, v = (self._heads(f(rows), x.shape[3]) for f in (self.query, self.key, self.value))
-    y = jnp.concatenate([_attend(*head) for head in zip(q, k, v, strict=True)], axis=-1)
-    y = self.out(y.reshape(rows.shape)).reshape(x.shape)
-    return jnp.moveaxis(y, 3, self.axis)
+    # A TPU's compiler moves a fifth more where axes are made one (docs/attention.md).
+    lines = x.reshape(-1, *x.shape[3:]) if on_one_cpu() else x
+    y = self.out.bias[...].astype(x.dtype)
+    for query, key, value, out in zip(*self._kernels_of_heads(x.dtype), strict=True):
+      q, k, v = (product_of_rows(lines, kernel) for kernel in (query, key, value))
+      y = y + product_of_rows(_attend(q, k, v), out)
+    return jnp.moveaxis(y.reshape(x.shape), 3, self.axis)
 
-  def _heads(self, rows: jax.Array, length: int) -> list[jax.Array]:
-    """[(R i) (N d)] -> N arrays [R i d], lines of `length` positions."""
-    return jnp.split(rearrange(rows, '(R i) C -> R i C', i=length), self.n_heads, axis=-1)
+  def _kernels_of_heads(self, dtype: jnp.dtype) -> Iterator[list[jax.Array]]:
+    """Yields kernels by head: N of queries, keys and values, [C d], then of the output, [d C]."""
+    for part, axis in ((self.query, 1), (self.key, 1), (self.value, 1), (self.out, 0)):
+      whole = constrain(part.kernel[...].astype(dtype), 'i o')  # before it is cut
+      yield jnp.split(whole, self.n_heads, axis)
 
 
 def _attend(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
-  """One head's attention along each line, [R i d]; softmax in float32."""
-  scores = jnp.einsum('Rid,Rjd->Rij', q, k, preferred_element_type=jnp.float32)
+  """One head's attention along each line, [... i d]; softmax in float32."""
+  scores = jnp.einsum('...id,...jd->...ij', q, k, preferred_element_type=jnp.float32)
   weights = jax.nn.softmax(scores * q.shape[-1] ** -0.5, axis=-1).astype(v.dtype)
-  return jnp.einsum('Rij,Rjd->Rid', weights, v)
+  return jnp.einsum('...ij,...jd->...id', weights, v)
 
 
 class AxialAttention(nnx.Module):

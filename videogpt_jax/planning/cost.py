@@ -111,6 +111,8 @@ def _moved(program: Program, computation: str, instruction: Instruction) -> floa
     smaller = min((a for a in results if a.size > 1), key=lambda a: a.nbytes, default=results[0])
     source = [array for operand in given for array in operand.results]
     return smaller.nbytes * (results[0].in_hbm + source[0].in_hbm)
+  if opcode.endswith('slice-start'):  # results are source, target, context
+    return results[1].nbytes * (results[0].in_hbm + results[1].in_hbm)
   if opcode.endswith('-start'):
     results = results[-1:]
   if opcode == 'dynamic-update-slice':  # in place

@@ -15,8 +15,8 @@ import jax.numpy as jnp
 from einops import rearrange
 from flax import nnx
 
-from videogpt_jax.models import placement
 from videogpt_jax.models.layers import Linear
+from videogpt_jax.models.placement import on_one_cpu
 
 PARTS = 8
 """Of the sum over input channels, of a single row."""
@@ -30,7 +30,7 @@ Module = TypeVar('Module', bound=nnx.Module)
 
 def for_few_rows(module: Module) -> Module:
   """Replaces the linear layers of a module, in place, where that helps, and returns it."""
-  if placement.platform() != 'cpu' or placement.is_shared():
+  if not on_one_cpu():
     return module
   for _, parent in list(nnx.iter_modules(module)):
     for name, part in list(vars(parent).items()):

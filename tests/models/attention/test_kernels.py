@@ -80,8 +80,9 @@ def test_the_tpu_kernel_interpreted(kind, head_size):
   'head_size', [24, *(pytest.param(size, marks=pytest.mark.slow) for size in HEAD_SIZES)]
 )
 @pytest.mark.parametrize('kind', MASKS)
-def test_the_gpu_kernel_interpreted_with_dropout(kind, head_size):
+@pytest.mark.parametrize('rate', [0.0, 0.3])
+def test_the_gpu_kernel_interpreted(rate, kind, head_size):
   L, mask = length(kind), MASKS[kind](length(kind))
-  drop = make_dropout(0.3, jax.random.key(0), 1, 2)
+  drop = make_dropout(rate, jax.random.key(0), 1, 2)
   arrays = inputs(L, L if mask else 90, head_size, head_size + 16, batch=1)
   assert_close(lambda *qkv: triton_attention(*qkv, mask, drop, interpret=True), arrays, mask, drop)

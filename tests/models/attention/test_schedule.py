@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from videogpt_jax.models.attention import CausalMask, attention, strided_mask
+from videogpt_jax.models.attention import CausalMask, attention, schedule, strided_mask
 from videogpt_jax.models.attention.schedule import make_schedule
 
 
@@ -16,6 +16,15 @@ def test_the_strided_mask_costs_what_its_density_says(shape):
   admitted = int(np.tril(mask.layout).sum())
   assert admitted <= plan.n_visited < 2.2 * admitted
   assert plan.chunk * plan.block <= 1024
+
+
+def test_a_tpu_takes_more_queries_of_a_sparse_layout_at_a_time(monkeypatch):
+  mask = strided_mask((8, 32, 32), 32, 4)
+  chunks = {}
+  for platform in ('cpu', 'tpu'):
+    monkeypatch.setattr(schedule, 'platform', lambda platform=platform: platform)
+    chunks[platform] = make_schedule(8192, 8192, mask).chunk
+  assert chunks == {'cpu': 4, 'tpu': 16}
 
 
 def test_a_causal_mask_costs_half():

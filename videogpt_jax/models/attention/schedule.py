@@ -5,12 +5,14 @@ import dataclasses
 import numpy as np
 
 from videogpt_jax.models.attention.masks import CausalMask
+from videogpt_jax.models.placement import platform
 
 ROWS = 512
 """Queries of one step, and about as many keys: enough for fast products, few enough for caches."""
 
-SPARSE_ROWS = 128
-"""Queries of one step of a sparse layout, each block of which has keys of its own to fetch."""
+CPU_SPARSE_ROWS = 128
+"""On CPU, queries of one step of a sparse layout, each block of which has keys of its own to fetch:
+a quarter less work than with `ROWS`, which a TPU's memory would pay for by a third more traffic."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -50,7 +52,8 @@ def make_schedule(n_queries: int, n_keys: int, mask: CausalMask | None) -> Sched
   most = int(layout.sum(axis=1).max())
   n_steps = -(-most * block // ROWS) if block < ROWS else most
   group = -(-most // n_steps)
-  chunk = min(max(SPARSE_ROWS // block, 1), len(layout))
+  rows = CPU_SPARSE_ROWS if platform() == 'cpu' and block < ROWS else ROWS
+  chunk = min(max(rows // block, 1), len(layout))
   n_chunks = -(-len(layout) // chunk)
   keys = np.full((n_chunks * chunk, n_steps * group), -1, np.int32)
   for row, admitted in zip(keys, layout, strict=False):
