@@ -3,7 +3,8 @@
 # slice is taken away. The run goes on from its last checkpoint, which must be in a bucket.
 #
 #   launch/tpu_vm.sh NAME ACCELERATOR ZONE BUCKET [flags of videogpt_jax.main]
-#   launch/tpu_vm.sh bair v5litepod-8 us-west4-a gs://my-bucket/bair --config=configs/bair.py
+#   launch/tpu_vm.sh bair v5litepod-8 us-west4-a gs://my-bucket/bair --config=configs/bair.py \
+#       --config.dataset.path=gs://my-bucket/shards/bair
 #
 # From the environment: SPOT=1 for spot capacity (the default; SPOT= for on-demand), RUNTIME, the
 # image of the hosts, REPOSITORY and REVISION, what they check out. Needs gcloud, logged in, with a
@@ -11,7 +12,7 @@
 set -euo pipefail
 
 if (( $# < 4 )); then
-  sed -n '2,10s/^# \{0,1\}//p' "$0" >&2
+  sed -n '2,11s/^# \{0,1\}//p' "$0" >&2
   exit 2
 fi
 name=$1 accelerator=$2 zone=$3 bucket=$4
@@ -30,8 +31,17 @@ esac
 
 tpus() { gcloud compute tpus "$@" --zone="$zone" --quiet; }
 
+# NONE if there is no such request; what gcloud cannot say now is asked again.
 state() {
-  tpus queued-resources describe "$name" --format='value(state.state)' 2>/dev/null || echo NONE
+  local said
+  if said=$(tpus queued-resources describe "$name" --format='value(state.state)' 2>&1); then
+    echo "$said"
+  elif [[ $said == *NOT_FOUND* || $said == *'not found'* ]]; then
+    echo NONE
+  else
+    echo "$said" >&2
+    echo UNKNOWN
+  fi
 }
 
 on_all_hosts() { tpus tpu-vm ssh "$name" --worker=all --command="$1"; }
@@ -48,7 +58,12 @@ wait_for_slice() {
     case $(state) in
       ACTIVE) return ;;
       NONE) request ;;
-      FAILED | SUSPENDED) tpus queued-resources delete "$name" --force ;;
+      SUSPENDED) tpus queued-resources delete "$name" --force ;;
+      FAILED)
+        echo "the request failed: gcloud compute tpus queued-resources describe $name --zone=$zone" \
+          "says why (quota?); delete it with: ... delete $name --force" >&2
+        exit 1
+        ;;
       *) sleep 60 ;;
     esac
   done
@@ -75,7 +90,7 @@ while true; do
     break
   fi
   sleep 30 # a slice that is being taken away says so by now
-  if [[ $(state) == ACTIVE ]] && (( status != preempted )); then
+  if [[ $(state) == @(ACTIVE|UNKNOWN) ]] && (( status != preempted )); then
     echo "the run failed with status $status on a slice that is still there; it is kept: look at it" \
       "with: gcloud compute tpus tpu-vm ssh $name --zone=$zone" >&2
     exit "$status"
