@@ -46,12 +46,14 @@ class Tried:
     n_candidates: meshes and batch sizes there are.
     n_hopeful: of these, those that the bounds do not rule out.
     n_compiled: of these, those that were compiled.
+    least_memory: bytes a chip that the smallest of all candidates needs at least.
   """
 
   found: list[Estimate]
   n_candidates: int
   n_hopeful: int
   n_compiled: int
+  least_memory: float
 
 
 def search(
@@ -82,7 +84,8 @@ def search(
     if isinstance(tried, Estimate):
       found.append(tried)
   found.sort(key=lambda e: -e.clips_per_second)
-  return Tried(found, len(candidates), len(hopeful), min(n_compile, len(hopeful)))
+  least = min((c.least_memory for c in candidates), default=math.inf)
+  return Tried(found, len(candidates), len(hopeful), min(n_compile, len(hopeful)), least)
 
 
 def _candidates(name, experiment, topology, devices, batch_sizes) -> Iterator[Candidate]:

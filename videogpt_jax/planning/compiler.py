@@ -76,9 +76,11 @@ def devices(topology: Topology) -> list:
   # libtpu guards a TPU with a lock file of the whole machine; nobody drives one here.
   os.environ.setdefault('ALLOW_MULTIPLE_LIBTPU_LOAD', '1')
   # A v4 chip's two cores are one device to a program, as they are on a TPU VM.
-  chip_config = {'chip_config_name': 'megacore'} if topology.chip.name == 'v4' else {}
+  options = {'chip_config_name': 'megacore'} if topology.chip.name == 'v4' else {}
+  if topology.n_chips == 1:  # a host of it has one chip, not four
+    options['chips_per_host_bounds'] = (1, 1, 1)
   return list(
-    topologies.get_topology_desc(platform='tpu', topology_name=topology.name, **chip_config).devices
+    topologies.get_topology_desc(platform='tpu', topology_name=topology.name, **options).devices
   )
 
 

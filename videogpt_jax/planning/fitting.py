@@ -86,8 +86,17 @@ def remedies(
   chips = topology.n_chips * error.needed / topology.chip.usable
   bigger = [s for s in topology.chip.slices if math.prod(map(int, s.split('x'))) >= chips]
   if bigger:
-    ways.append(f'--topology={topology.chip.name}:{bigger[0]} at the same batch, shared out evenly')
+    ways.append(f'--topology={topology.chip.name}:{bigger[0]} {_batch_on(bigger[0], step)}')
   return ways
+
+
+def _batch_on(shape: str, step: Step) -> str:
+  """Says which batch a larger slice can share out."""
+  n_chips = math.prod(map(int, shape.split('x')))
+  if step.batch_size % n_chips == 0 or step.name == 'sample':
+    return 'at the same batch, shared out evenly'
+  batch_size = -(-step.batch_size // n_chips) * n_chips
+  return f'with --config.{step.name}_training.batch_size={batch_size} and mesh.fsdp={n_chips}'
 
 
 def _needed(tried: Tried) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from videogpt_jax.config import Experiment
 from videogpt_jax.planning import candidates, compiler, report
-from videogpt_jax.planning.chips import Topology, parse_topology
+from videogpt_jax.planning.chips import GIB, Topology, parse_topology
 from videogpt_jax.planning.estimate import Estimate
 from videogpt_jax.planning.fitting import attempt, largest_batch, remedies
 from videogpt_jax.planning.programs import STAGES, Step, make_step
@@ -99,9 +99,11 @@ def _ranking(request: Request, stage: str, topology: Topology, devices: list) ->
   if not tried.found:
     raise ValueError(
       f'no mesh of {topology.name} that was tried holds a {stage} step of {sizes} clips '
-      f'({tried.n_candidates} meshes and batch sizes, {tried.n_hopeful} of them possible by their '
-      f'parameters and optimiser state, {tried.n_compiled} compiled); try fewer clips with '
-      '--batch_sizes, a larger slice, or more candidates with --compile'
+      f'({tried.n_candidates} meshes and batch sizes, of which the smallest needs at least '
+      f'{tried.least_memory / GIB:.1f} of {topology.chip.usable / GIB:.1f} GiB a chip for '
+      "parameters, optimiser state, gradients and the blocks' inputs; "
+      f'{tried.n_compiled} compiled); try fewer clips with --batch_sizes, or a larger slice'
+      + (', or more candidates with --compile' if tried.n_hopeful > tried.n_compiled else '')
     )
   title = (
     f'{stage}: {tried.n_candidates} meshes and batch sizes, {tried.n_hopeful} of them possible, '
