@@ -152,6 +152,14 @@ def test_it_says_how_far_it_is_and_compiles_all_beforehand(gpt, monkeypatch):
     ({'class_label': 0, 'best_of': 0}, r'best_of \(0\) must be at least 1'),
     ({'class_label': 0, 'guidance': -1.0}, r'guidance \(-1.0\) must be 0 or more'),
     ({'class_label': 0, 'seed': -1}, r'seed \(-1\) must be in \[0, 2\*\*32\)'),
+    (
+      {'class_label': 0, 'goes_on_from': np.uint8(FRAMES + 1)},
+      r'floats in \[-0.5, 0.5\]; of bytes',
+    ),
+    (
+      {'class_label': 0, 'goes_on_from': 255 * FRAMES},
+      r'goes_on_from \(float32, .* must be floats',
+    ),
     ({'class_label': 0, 'goes_on_from': FRAMES[:, :1]}, 'goes_on_from has 1 frames, but'),
     ({'class_label': 0, 'goes_on_from': FRAMES[:, :, :4]}, 'goes_on_from has frames'),
     ({'class_label': 0, 'num_frames': 0}, r'num_frames \(0\) must be at least 1'),

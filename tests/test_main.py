@@ -150,6 +150,7 @@ BAD = {
   'mesh': (['--config.mesh.fsdp=3'], 'does not divide the 1 devices'),
   'top_k': (['--config.sample.top_k=99'], 'top_k (99) must be in [1, 16]'),
   'file': (['--config=configs/none.py'], 'none.py'),
+  'variant': (['--config=configs/ucf101.py:96'], "error: variant ('96') must be one of 64, 128"),
 }
 
 

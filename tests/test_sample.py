@@ -36,6 +36,9 @@ def test_what_is_no_video_is_refused(tmp_path):
   (tmp_path / 'clip.mp4').write_text('no video')
   with pytest.raises(ValueError, match=r'--continue .*cannot be read'):
     sample.read_frames('--continue', tmp_path / 'clip.mp4', 8, slice(2))
+  (tmp_path / 'clip.txt').write_text('no video, although FFmpeg would draw it\n' * 99)
+  with pytest.raises(ValueError, match=r'--continue .*cannot be read: no video stream'):
+    sample.read_frames('--continue', tmp_path / 'clip.txt', 8, slice(2))
   with pytest.raises(FileNotFoundError, match='--continue nowhere does not exist'):
     sample.read_frames('--continue', Path('nowhere'), 8, slice(2))
 
@@ -45,6 +48,8 @@ def test_a_class_is_a_name_or_a_number_and_the_others_are_listed():
   assert sample.class_number('0', ['cat', 'dog']) == 0
   with pytest.raises(ValueError, match="'cow' is not a class; classes are cat, dog"):
     sample.class_number('cow', ['cat', 'dog'])
+  with pytest.raises(ValueError, match="'²' is not a class; classes are cat, dog"):
+    sample.class_number('²', ['cat', 'dog'])
   with pytest.raises(ValueError, match='has no classes; leave --class_label out'):
     sample.class_number('cow', [])
 

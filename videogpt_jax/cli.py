@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 
@@ -64,7 +65,8 @@ def _parse(argv: Sequence[str]) -> list[str]:
     text = str(error).replace('\\n', ' ').replace('\\', '').replace("'", '').strip('"')
     _stop(f'unknown configuration key {text}; the keys are those of videogpt_jax/config.py')
   except (flags.Error, ValueError, TypeError, OSError, SyntaxError) as error:
-    _stop(error)
+    # ml_collections wraps what a configuration file raises: traceback, then class and message.
+    _stop(re.split(r'Traceback[\s\S]*\n\w+: ', str(error))[-1])
 
 
 def _stop(error: Exception | str):

@@ -161,7 +161,7 @@ def class_number(label: str, names: Sequence[str]) -> int:
   """
   if label in names:
     return list(names).index(label)
-  if label.isdigit() and int(label) < len(names):
+  if label.isdecimal() and int(label) < len(names):
     return int(label)
   if not names:
     raise ValueError('this prior has no classes; leave --class_label out')

@@ -14,7 +14,7 @@ from videogpt_jax.api import Tokenizer, VideoGPT
 from videogpt_jax.config import Experiment, from_dict
 from videogpt_jax.models.prior import Prior
 from videogpt_jax.models.vqvae import VQVAE
-from videogpt_jax.training.checkpoint import Checkpoints, restore_model
+from videogpt_jax.training.checkpoint import latest_step, restore_model
 from videogpt_jax.training.logging import read_json, write_json
 
 TRAINED = ('vqvae', 'prior')
@@ -26,8 +26,11 @@ SHAPES_CHECKPOINTS = {
 }
 """Sections that a stage's checkpoints depend on, so that they must not change under them."""
 
-REPORTING = ('log_every', 'evaluate_every', 'evaluate_batches', 'checkpoint_every')
-"""Keys of a training section that change nothing that is learnt."""
+NOT_LEARNT = (
+  *('log_every', 'evaluate_every', 'evaluate_batches', 'checkpoint_every'),
+  *('attn_backend', 'remat'),
+)
+"""Keys of a training section, and of a prior, that change nothing that is learnt."""
 
 
 def checkpoints_of(path: Path, stage: str) -> Path:
@@ -130,7 +133,7 @@ def _differences(old: Any, new: Any, path: str):
       yield path, old, new
     return
   for field in dataclasses.fields(old):
-    if field.name not in REPORTING:
+    if field.name not in NOT_LEARNT:
       pair = getattr(old, field.name), getattr(new, field.name)
       yield from _differences(*pair, f'{path}.{field.name}')
 
@@ -176,8 +179,7 @@ def steps_done(path: Path, stage: str) -> tuple[int, int]:
   steps = getattr(read_experiment(path), f'{stage}_training').steps
   if not has_checkpoints(path, stage):
     return 0, steps
-  with Checkpoints(checkpoints_of(path, stage)) as checkpoints:
-    return checkpoints.latest_step() or 0, steps
+  return latest_step(checkpoints_of(path, stage)) or 0, steps
 
 
 def is_trained(path: Path, stage: str) -> bool:
@@ -192,10 +194,8 @@ def unfinished(path: Path) -> list[str]:
   """Says of which of its models a workdir's training has not ended; a file has nothing to say."""
   found = []
   for stage in TRAINED if path.is_dir() else ():
-    if not is_trained(path, stage):
-      steps = getattr(read_experiment(path), f'{stage}_training').steps
-      with Checkpoints(checkpoints_of(path, stage)) as checkpoints:
-        step = checkpoints.latest_step()
+    step, steps = steps_done(path, stage)
+    if step < steps:
       found.append(f'the {stage} of {path} has been trained for {step} of {steps} steps only')
   return found
 
@@ -244,7 +244,9 @@ def load_videogpt(path: Path, mesh: Mesh | None = None) -> VideoGPT:
   """
   tokenizer = load_tokenizer(path)
   experiment = read_experiment(path)
-  prior = nnx.eval_shape(lambda: Prior(experiment.prior, tokenizer.spec, rngs=nnx.Rngs(0)))
+  # It may have been trained with a kernel that this platform lacks.
+  config = dataclasses.replace(experiment.prior, attn_backend='auto')
+  prior = nnx.eval_shape(lambda: Prior(config, tokenizer.spec, rngs=nnx.Rngs(0)))
   _restore(prior, path, 'prior', mesh)
   return VideoGPT(tokenizer, prior)
 

@@ -126,6 +126,26 @@ def test_a_tokenizer_is_scored_without_samples():
     evaluate.ClipSets(ArrayClips(_clips(9)))
 
 
+def test_clips_are_looked_at_where_nothing_can_be_scored():
+  none, clips = networks.Networks(), _clips(6)
+  result = _evaluate(clips, clips, networks=none)
+  assert not result['scores'] and 'nothing was scored' in result['warnings'][-1]
+  broken = clips.copy()
+  broken[4, 2, 0, 0, 1] = np.nan
+  with pytest.raises(ValueError, match='clip 4 of array'):
+    _evaluate(broken, clips, networks=none)
+
+
+def test_a_tokenizer_alone_is_scored_on_fewer_clips_than_a_protocol_has():
+  reference, seen = ArrayClips(_clips(5)), ArrayClips(_clips(5, 0, 0.1))
+  sets = evaluate.ClipSets(reference, reconstructions=seen)
+  protocol = protocols.PROTOCOLS['videogpt']
+  scores = evaluate.evaluate(sets, protocol, networks.Networks())['scores']
+  assert scores['reconstruction_psnr'] > 0
+  with pytest.raises(ValueError, match='protocol videogpt needs'):
+    evaluate.evaluate(sets, protocol, _NETWORKS)
+
+
 def test_bad_sets_are_refused():
   with pytest.raises(ValueError, match=r'\(4, 8, 7, 3\) and \(4, 7, 7, 3\)'):
     _evaluate(_clips(4), _clips(4)[:, :, 1:])

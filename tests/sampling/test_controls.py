@@ -41,6 +41,7 @@ def test_codes_are_drawn_with_the_probabilities_that_remain(controls, expected):
     ({'temperature': float('nan')}, 'temperature'),
     ({'top_k': 0}, r'top_k \(0\) must be in \[1, 4\]'),
     ({'top_k': 5}, r'top_k \(5\)'),
+    ({'top_k': 2.5}, r'top_k \(2.5\) must be in \[1, 4\], a whole number'),
     ({'top_p': 0.0}, r'top_p \(0.0\) must be in \(0, 1\]'),
   ],
 )

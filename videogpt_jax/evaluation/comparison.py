@@ -54,7 +54,7 @@ def _order(figure: str, paper: Mapping, measured: Mapping) -> str:
   ]
   pairs = [(a, b) for a, b in itertools.combinations(values, 2) if a[0] != b[0]]
   if not pairs:
-    return f'{figure}: not measured'
+    return f'{figure}: {"no two rows to compare" if values else "not measured"}'
   agree = sum((a[0] < b[0]) == (a[1] < b[1]) and a[1] != b[1] for a, b in pairs)
   return f'{figure}: {agree} of {len(pairs)} pairs of rows compare as in the paper'
 

@@ -16,6 +16,11 @@ _HOW_TO_GET = {
   'lpips': ('lpips', '--lpips_weights=BACKBONE,LINEAR'),
 }
 
+_NOTHING = (
+  'nothing was scored: there are no weights of a network, and the sets are not --paired; clips '
+  'were only read'
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class ClipSets:
@@ -74,10 +79,11 @@ def evaluate(
     ValueError: too few clips, sizes that differ, or a clip that cannot be scored.
   """
   size = _common_size(sets)
+  scores = _scores(sets, protocol, networks, seed, batch_size)
   return {
-    'scores': _scores(sets, protocol, networks, seed, batch_size),
+    'scores': scores,
     'missing': _missing(networks, sets),
-    'warnings': _warnings(sets, protocol),
+    'warnings': _warnings(sets, protocol) + ([] if scores else [_NOTHING]),
     'protocol': dataclasses.asdict(protocol),
     'seed': seed,
     'sets': {name: _describe(clips) for name, clips in sets.named().items()},
@@ -97,6 +103,8 @@ def _scores(
   seed: int,
   batch_size: int,
 ) -> dict[str, float]:
+  if sets.samples is None and networks.i3d is None:  # a protocol is of samples and of distances
+    protocol = protocols.PROTOCOLS['all']
   n_trial_clips = protocol.n_clips * protocol.n_trials or len(sets.reference)
   n_samples = n_trial_clips if sets.samples is None else len(sets.samples)
   n_reference, compared = len(sets.reference), networks.compare_sets

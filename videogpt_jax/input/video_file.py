@@ -75,7 +75,7 @@ def scan(path: pathlib.Path) -> Recording:
     if not path.stat().st_size:
       raise BrokenVideoError('empty file')
     with av.open(str(path)) as container:
-      if not container.streams.video:
+      if not container.streams.video or container.format.name == 'tty':  # FFmpeg draws text
         raise BrokenVideoError('no video stream')
       stream = container.streams.video[0]
       stream.codec_context.thread_count = 1

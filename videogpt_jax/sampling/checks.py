@@ -32,6 +32,8 @@ def check_request(request: Request, spec: CodeSpec, config: PriorConfig):
     value = getattr(request, name)
     if value is not None and len(value) != n:
       raise ValueError(f'{name} has {len(value)} entries for {n} videos; give one a video')
+  for name in ('frames', 'goes_on_from'):
+    _check_range(name, getattr(request, name))
   check_guidance(request.guidance, config)
   _check_beginning(request, spec, config)
   if request.actions is not None and config.action_dim:
@@ -75,6 +77,18 @@ def _check_beginning(request: Request, spec: CodeSpec, config: PriorConfig):
         f'[n, t, {", ".join(map(str, grid[1:]))}], up to the {math.prod(grid)} codes of a clip'
       )
     check_codes('prefix', request.prefix, spec.n_codes)
+
+
+def _check_range(name: str, video: Array | None):
+  """Refuses bytes and other ranges; decoded video, which is not clipped, may go a little beyond."""
+  if video is None or isinstance(video, jax.core.Tracer):
+    return
+  video = np.asarray(video)
+  if not np.issubdtype(video.dtype, np.floating) or np.abs(video).max(initial=0) > 1:
+    raise ValueError(
+      f'{name} ({video.dtype}, {video.min()} to {video.max()}) must be floats in [-0.5, 0.5]; of '
+      f'bytes take {name} / 255 - 0.5'
+    )
 
 
 def check_codes(name: str, codes: Array, n_codes: int):

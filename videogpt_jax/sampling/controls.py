@@ -89,10 +89,11 @@ def make_controls(
   """
   if not 0 <= temperature < math.inf:
     raise ValueError(f'temperature ({temperature}) must not be negative, and finite; 0 is greedy')
-  if top_k is not None and not 1 <= top_k <= n_codes:
-    raise ValueError(f'top_k ({top_k}) must be in [1, {n_codes}], the number of codes')
+  if top_k is not None and not (1 <= top_k <= n_codes and top_k == int(top_k)):
+    raise ValueError(f'top_k ({top_k}) must be in [1, {n_codes}], a whole number of codes')
   if top_p is not None and not 0 < top_p <= 1:
     raise ValueError(f'top_p ({top_p}) must be in (0, 1]')
   if not 0 <= guidance < math.inf:
     raise ValueError(f'guidance ({guidance}) must be 0 or more; 1 is none, 2 to 4 are usual')
+  top_k = None if top_k is None else int(top_k)
   return Controls(temperature or None, top_k, top_p, None if guidance == 1 else guidance)

@@ -23,7 +23,8 @@ class Request:
     class_label: int32 [n], or one for all.
     frames: float32 [n n_cond_frames H W 3] in [-0.5, 0.5], which a prior conditioned on frames
       begins with.
-    actions: float32 [n T action_dim], one vector a frame; a video longer than T repeats the last.
+    actions: float32 [n T action_dim], one vector a frame of the video, or of a clip if that is
+      longer.
     temperature: divides the logits; 0 takes the most likely code at every step.
     top_k: only so many of the most likely codes remain, in [1, K].
     top_p: only the most likely codes that together reach this probability remain, in (0, 1].

@@ -60,6 +60,12 @@ class Checkpoints:
     )
 
 
+def latest_step(directory: Path | str) -> int | None:
+  """Returns the step of the newest complete checkpoint in a folder, or None."""
+  with _reader(directory) as manager:
+    return manager.latest_step()
+
+
 def restore_model(
   directory: Path | str, params: nnx.State, variables: nnx.State, mesh: Mesh | None = None
 ) -> tuple[nnx.State, nnx.State]:
@@ -72,7 +78,7 @@ def restore_model(
   Raises:
     FileNotFoundError: there is no checkpoint.
   """
-  with ocp.CheckpointManager(_absolute(directory)) as manager:
+  with _reader(directory) as manager:
     step = manager.latest_step()
     if step is None:
       raise FileNotFoundError(f'no checkpoint in {directory}; train that stage first')
@@ -84,6 +90,12 @@ def restore_model(
     }
     found = manager.restore(step, args=ocp.args.Composite(**args))
   return _like(params, found[name]), _like(variables, found.get('variables', {}))
+
+
+def _reader(directory: Path | str) -> ocp.CheckpointManager:
+  """One that does not tidy up in the background, perhaps beyond the interpreter's end."""
+  options = ocp.CheckpointManagerOptions(read_only=True)
+  return ocp.CheckpointManager(_absolute(directory), options=options)
 
 
 def _items(state: TrainState) -> dict:

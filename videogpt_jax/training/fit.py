@@ -95,17 +95,17 @@ def fit(
   Raises:
     PreemptedError: the machine is about to be taken away; the state is saved.
   """
-  key = jax.random.key(seed)
-  state, step_fn = prepare(stage, config, mesh, checkpoints, key)
-  replicated = NamedSharding(mesh, P())
-  frozen = place(stage.frozen, replicated)
-  # What is looked at on the host has to be whole on every host.
-  evaluate_step = jax.jit(on_mesh(make_evaluate_step(stage), mesh), out_shardings=replicated)
-  show = jax.jit(on_mesh(make_show_step(stage), mesh), out_shardings=replicated)
+  with PreemptionNotice() as notice:  # to compile takes minutes, too
+    key = jax.random.key(seed)
+    state, step_fn = prepare(stage, config, mesh, checkpoints, key)
+    replicated = NamedSharding(mesh, P())
+    frozen = place(stage.frozen, replicated)
+    # What is looked at on the host has to be whole on every host.
+    evaluate_step = jax.jit(on_mesh(make_evaluate_step(stage), mesh), out_shardings=replicated)
+    show = jax.jit(on_mesh(make_show_step(stage), mesh), out_shardings=replicated)
 
-  first = int(state.step)
-  batches = (shard_batch(batch, mesh) for batch in data.train(first))
-  with PreemptionNotice() as notice:
+    first = int(state.step)
+    batches = (shard_batch(batch, mesh) for batch in data.train(first))
     for step, batch in zip(range(first + 1, config.steps + 1), batches, strict=False):
       state, metrics = step_fn(state, frozen, batch, key)
       last, preempted = step == config.steps, notice.arrived()
