@@ -96,7 +96,7 @@ def _batch_on(shape: str, step: Step) -> str:
   if step.batch_size % n_chips == 0 or step.name == 'sample':
     return 'at the same batch, shared out evenly'
   batch_size = -(-step.batch_size // n_chips) * n_chips
-  return f'with --config.{step.name}_training.batch_size={batch_size} and mesh.fsdp={n_chips}'
+  return f'with --config.{step.name}_training.batch_size={batch_size} --config.mesh.fsdp={n_chips}'
 
 
 def _needed(tried: Tried) -> float:
