@@ -171,7 +171,7 @@ def _given_chunk(program: _Program, carry: _Carry, start: jax.Array):
   before = jnp.concatenate([carry.code[:, None], codes[:, :-1]], axis=1)
   part = program.forward.begin(carry.cache, start)
   logits, local = program.forward(before, start + jnp.arange(C), part)
-  cache = caches.put(carry.cache, local, start)
+  cache = caches.merge(carry.cache, local, start)
   wanted = logits()[: len(codes)] if program.with_logits else None
   return carry._replace(code=codes[:, -1], cache=cache), (codes, wanted)
 
@@ -201,7 +201,7 @@ def _drawn_chunk(program: _Program, carry: _Carry, start: jax.Array):
     start + jnp.arange(program.forward.chunk),
   )
   outputs = jax.tree.map(lambda a: rearrange(a, 'C B ... -> B C ...'), outputs)
-  return _Carry(code, log_likelihood, caches.put(carry.cache, local, start)), outputs
+  return _Carry(code, log_likelihood, caches.merge(carry.cache, local, start)), outputs
 
 
 class _Part(NamedTuple):
@@ -215,7 +215,7 @@ class _Part(NamedTuple):
 
   start: jax.Array
   view: caches.View
-  local: caches.Cache
+  local: caches.Local
 
 
 class _Forward:
@@ -235,7 +235,7 @@ class _Forward:
 
   def begin(self, cache: caches.Cache, start: jax.Array) -> _Part:
     """Returns what a chunk needs to know of the cache."""
-    local = caches.empty(self.prior.config, cache[0][0].shape[0], self.chunk)
+    local = caches.empty_local(self.prior.config, cache[0][0].shape[0], self.chunk)
     return _Part(start, caches.view(cache, self.prior.mask, start, self.chunk), local)
 
   def __call__(self, before: jax.Array, positions: jax.Array, part: _Part):
@@ -260,8 +260,7 @@ class _Forward:
 
       def attend(q, k, v, prefix=prefix, own=own):
         q, k = self.prior.rotate(q, k, positions)
-        new = [rearrange(a, 'B Q N d -> B N Q d') for a in (k, v)]
-        [own] = caches.put([own], [tuple(new)], positions[0] - start)
+        own = caches.put(own, (k, v), positions[0] - start)
         updated.append(own)
         return caches.attend(q, prefix, own, admitted)
 
