@@ -110,3 +110,4 @@ def test_segments_cover_every_position_once():
       covered = [i for start, end in runs for i in range(start, end)]
       assert covered == list(range(first, last))
       assert len(runs) <= most
+      assert len(runs) == 1 or all(end - start >= 2 * chunk for start, end in runs)
