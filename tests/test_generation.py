@@ -126,7 +126,8 @@ def test_devices_that_share_heads_and_frames_make_the_videos_of_one(by_frames):
 
 
 def test_it_says_how_far_it_is_and_compiles_all_beforehand(gpt, monkeypatch):
-  monkeypatch.setattr(loop, 'CHUNK', 8)
+  for name in ('CHUNK', 'GIVEN_CHUNK'):
+    monkeypatch.setattr(loop, name, 8)
   told = {'compiling': [], 'drawing': [], 'codes': []}
   report = Report(
     told['compiling'].append,

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.models.test_prior import KINDS, make
+from videogpt_jax.models.attention import CausalMask, strided_mask
 from videogpt_jax.models.prior import CodeSpec
 from videogpt_jax.sampling import loop
 from videogpt_jax.sampling.controls import Controls
@@ -20,7 +21,7 @@ def decode(prior, condition, n=2, seed=0, **kwargs):
   )
 
 
-ONE_LOOP, SEGMENTED = (64, 1, 0), (4, 2, 10)  # ten given codes: two chunks and a place in the third
+ONE_LOOP, SEGMENTED = (64, 1, 0), (4, 2, 10)  # of ten given codes eight at once
 CASES = [(kind, *cut) for kind in KINDS for cut in (ONE_LOOP, SEGMENTED)]
 CASES += [(kind, *cut, 0) for kind in ('full', 'sparse') for cut in ((4, 2), (2, 3))]
 CASES += [('full', 4, 2, 24)]
@@ -32,6 +33,7 @@ def test_logits_equal_the_parallel_forward_at_every_position(
   kind, chunk, n_segments, n_given, monkeypatch
 ):
   monkeypatch.setattr(loop, 'CHUNK', chunk)
+  monkeypatch.setattr(loop, 'GIVEN_CHUNK', 2 * chunk)
   monkeypatch.setattr(loop, 'SEGMENTS', n_segments)
   prior, conditions = make(kind)
   condition = jax.jit(lambda c: prior.condition(**c))(conditions)
@@ -95,6 +97,15 @@ def test_guidance_is_a_step_from_the_unconditional_logits_through_the_conditiona
   guided = without + 2.5 * (with_it - without)
   np.testing.assert_array_equal(out.codes, guided.argmax(-1))
   assert (np.abs(with_it - without) > 0.1).any()
+
+
+@pytest.mark.parametrize(
+  ('length', 'block', 'wanted'),
+  [(4096, None, (16, 64)), (105, None, (7, 35)), (7, None, (7, 7)), (64, 32, (16, 32))],
+)
+def test_chunks_tile_a_clip_and_drawn_ones_those_that_are_given(length, block, wanted):
+  mask = CausalMask() if block is None else strided_mask((length,), block, 1)
+  assert loop.chunk_lengths(length, mask) == wanted
 
 
 def test_segments_cover_every_position_once():

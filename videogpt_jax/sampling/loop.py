@@ -24,8 +24,11 @@ from videogpt_jax.sampling import cache as caches
 from videogpt_jax.sampling.controls import Controls
 from videogpt_jax.sampling.few_rows import for_few_rows
 
-CHUNK = 32
-"""Codes between two merges, at most."""
+CHUNK = 16
+"""Codes that are drawn between two merges, at most: each step reads the keys of all of them."""
+
+GIVEN_CHUNK = 64
+"""Codes that are taken through the prior at once, at most."""
 
 SEGMENTS = 12
 """Sizes that the long cache grows through in a whole clip, at most; each compiles its own loop.
@@ -109,7 +112,7 @@ def decode(
     report: called on the host with the number of codes done, at every chunk.
   """
   L = math.prod(prior.codes.latent_shape)
-  B, chunk = keys.shape[0], chunk_length(L, prior.mask)
+  B, (chunk, given_chunk) = keys.shape[0], chunk_lengths(L, prior.mask)
   n_given = 0 if given is None else given.shape[1]
   given = jnp.zeros((B, 0), jnp.int32) if given is None else given
   given = jnp.pad(given, [(0, 0), (0, L - n_given)])
@@ -118,30 +121,28 @@ def decode(
     R = 2 * B
     # The prior learns to do without a condition by seeing zeros in its place.
     condition = jax.tree.map(lambda c: jnp.concatenate([c, jnp.zeros_like(c)]), condition)
-  forward = _Forward(prior, codebook, condition, chunk)
+  forward = _Forward(prior, codebook, condition)
   program = _Program(forward, controls, keys, given, n_given, with_logits, report)
   sparse = prior.mask.layout is not None
   cache = caches.empty(prior.config, R, L if sparse else 0)
   carry = _Carry(jnp.zeros(B, jnp.int32), jnp.zeros(B), cache)
-  n_parallel = n_given // chunk * chunk
+  n_parallel = n_given // given_chunk * given_chunk
   collected = []
-  for do_chunk, first, last in (
-    (_given_chunk, 0, n_parallel),
-    (_drawn_chunk, n_parallel, L),
+  for do_chunk, C, first, last in (
+    (_given_chunk, given_chunk, 0, n_parallel),
+    (_drawn_chunk, chunk, n_parallel, L),
   ):
-    for start, end in segments(first, last, chunk, L, 1 if sparse else SEGMENTS):
+    for start, end in segments(first, last, C, L, 1 if sparse else SEGMENTS):
       carry = carry._replace(cache=caches.grow(carry.cache, L if sparse else end))
       # Where XLA knew that a first chunk has an empty cache, it would compute with it, slowly.
-      starts = jax.lax.optimization_barrier(jnp.arange(start, end, chunk))
+      starts = jax.lax.optimization_barrier(jnp.arange(start, end, C))
       carry, outputs = jax.lax.scan(
-        lambda carry, start, do_chunk=do_chunk: do_chunk(program, carry, start),
+        lambda carry, start, do_chunk=do_chunk, C=C: do_chunk(program, C, carry, start),
         carry,
         starts,
       )
-      collected.append(outputs)
-  codes, logits = jax.tree.map(
-    lambda *parts: rearrange(jnp.concatenate(parts), 'n B C ... -> B (n C) ...'), *collected
-  )
+      collected.append(jax.tree.map(lambda a: rearrange(a, 'n B C ... -> B (n C) ...'), outputs))
+  codes, logits = jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=1), *collected)
   shape = (B, *prior.codes.latent_shape)
   return Decoded(
     codes.reshape(shape), carry.log_likelihood, logits.reshape(*shape, -1) if with_logits else None
@@ -159,29 +160,35 @@ def segments(first: int, last: int, chunk: int, length: int, most: int) -> list[
   return list(itertools.pairwise(edges))
 
 
-def chunk_length(length: int, mask: CausalMask) -> int:
-  """Returns the largest chunk, up to `CHUNK`, that tiles a clip, or each block of a layout."""
-  whole = length if mask.layout is None else mask.block
-  return max(c for c in range(1, min(CHUNK, whole) + 1) if whole % c == 0)
+def chunk_lengths(length: int, mask: CausalMask) -> tuple[int, int]:
+  """Returns how many codes are drawn, and how many given ones taken, between two merges.
+
+  The second tiles a clip, or each block of a layout; the first tiles the second.
+  """
+  given = _largest_divisor(length if mask.layout is None else mask.block, GIVEN_CHUNK)
+  return _largest_divisor(given, CHUNK), given
 
 
-def _given_chunk(program: _Program, carry: _Carry, start: jax.Array):
-  """Takes a chunk of given codes through the prior at once: (carry, (codes, logits))."""
-  C = program.forward.chunk
+def _largest_divisor(n: int, most: int) -> int:
+  return max(c for c in range(1, min(most, n) + 1) if n % c == 0)
+
+
+def _given_chunk(program: _Program, C: int, carry: _Carry, start: jax.Array):
+  """Takes C given codes through the prior at once: (carry, (codes, logits))."""
   codes = jax.lax.dynamic_slice_in_dim(program.given, start, C, axis=1)
   before = jnp.concatenate([carry.code[:, None], codes[:, :-1]], axis=1)
-  part = program.forward.begin(carry.cache, start)
+  part = program.forward.begin(carry.cache, start, C)
   logits, local = program.forward(before, start + jnp.arange(C), part)
   cache = caches.merge(carry.cache, local, start)
   wanted = logits()[: len(codes)] if program.with_logits else None
   return carry._replace(code=codes[:, -1], cache=cache), (codes, wanted)
 
 
-def _drawn_chunk(program: _Program, carry: _Carry, start: jax.Array):
-  """Draws a chunk of codes: (carry, (codes, logits))."""
+def _drawn_chunk(program: _Program, C: int, carry: _Carry, start: jax.Array):
+  """Draws C codes: (carry, (codes, logits))."""
   if program.report is not None:
     jax.debug.callback(program.report, start)
-  B, part = len(program.keys), program.forward.begin(carry.cache, start)
+  B, part = len(program.keys), program.forward.begin(carry.cache, start, C)
 
   def draw_code(carry, position):
     code, log_likelihood, local = carry
@@ -199,7 +206,7 @@ def _drawn_chunk(program: _Program, carry: _Carry, start: jax.Array):
   (code, log_likelihood, local), outputs = jax.lax.scan(
     draw_code,
     (carry.code, carry.log_likelihood, part.local),
-    start + jnp.arange(program.forward.chunk),
+    start + jnp.arange(C),
   )
   outputs = jax.tree.map(lambda a: rearrange(a, 'C B ... -> B C ...'), outputs)
   return _Carry(code, log_likelihood, caches.merge(carry.cache, local, start)), outputs
@@ -226,18 +233,18 @@ class _Forward:
   when it is made.
   """
 
-  def __init__(self, prior: Prior, codebook: jax.Array, condition: Condition, chunk: int):
+  def __init__(self, prior: Prior, codebook: jax.Array, condition: Condition):
     self.prior, self.codebook = for_few_rows(nnx.clone(prior)), codebook
-    self.norm, self.chunk, self.positions = condition.norm, chunk, prior.flat_positions()
+    self.norm, self.positions = condition.norm, prior.flat_positions()
     self.blocks = [for_few_rows(block) for block in prior.unstacked_blocks()]
     self.memory = [
       b.cross_attn.keys_values(condition.memory) if b.cross else None for b in self.blocks
     ]
 
-  def begin(self, cache: caches.Cache, start: jax.Array) -> _Part:
-    """Returns what a chunk needs to know of the cache."""
-    local = caches.empty_local(self.prior.config, cache[0][0].shape[0], self.chunk)
-    return _Part(start, caches.view(cache, self.prior.mask, start, self.chunk), local)
+  def begin(self, cache: caches.Cache, start: jax.Array, chunk: int) -> _Part:
+    """Returns what a chunk of that many codes needs to know of the cache."""
+    local = caches.empty_local(self.prior.config, cache[0][0].shape[0], chunk)
+    return _Part(start, caches.view(cache, self.prior.mask, start, chunk), local)
 
   def __call__(self, before: jax.Array, positions: jax.Array, part: _Part):
     """Computes the logits at `positions`, which are in the chunk of `part`.
@@ -250,8 +257,8 @@ class _Forward:
       a function that returns the logits float32 [R Q K], and the local cache with these positions.
     """
     start, view, local = part
-    admitted = view.positions < start, start + jnp.arange(self.chunk) <= positions[:, None]
-    n_rows = local[0][0].shape[0]
+    n_rows, _, chunk, _ = local[0][0].shape
+    admitted = view.positions < start, start + jnp.arange(chunk) <= positions[:, None]
     x = self._embed(jnp.tile(before, (n_rows // len(before), 1)), positions)
     norm = self.norm
     if norm is not None:
