@@ -8,6 +8,7 @@ Axis letters: B clips; R rows that the prior computes, B or with guidance 2 B; L
 K n_codes; G codebooks; e size of a code's vector; C chunk length; Q positions taken at once.
 """
 
+import functools
 import itertools
 import math
 from collections.abc import Callable
@@ -136,11 +137,7 @@ def decode(
       carry = carry._replace(cache=caches.grow(carry.cache, L if sparse else end))
       # Where XLA knew that a first chunk has an empty cache, it would compute with it, slowly.
       starts = jax.lax.optimization_barrier(jnp.arange(start, end, C))
-      carry, outputs = jax.lax.scan(
-        lambda carry, start, do_chunk=do_chunk, C=C: do_chunk(program, C, carry, start),
-        carry,
-        starts,
-      )
+      carry, outputs = jax.lax.scan(functools.partial(do_chunk, program, C), carry, starts)
       collected.append(jax.tree.map(lambda a: rearrange(a, 'n B C ... -> B (n C) ...'), outputs))
   codes, logits = jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=1), *collected)
   shape = (B, *prior.codes.latent_shape)
