@@ -1,1 +1,1 @@
-"""What is known about each data set, and its preparation to shards (see docs/data.md)."""
+"""Cards of the data sets, and their preparation to shards (see docs/data.md)."""

@@ -1,4 +1,4 @@
-"""Preparation under Apache Beam, for data that outgrows a machine; needs apache-beam[tfrecord]."""
+"""Preparation with Apache Beam, for data too large for one machine; needs apache-beam[tfrecord]."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ _SKIPPED = 'skipped.txt'
 
 
 class _Convert(beam.DoFn):
-  """An item to its records; those of unusable items go to the output 'skipped'."""
+  """Converts an item to records; unusable items go to the output 'skipped'."""
 
   def __init__(self, job: Job):
     self._job = job
@@ -29,14 +29,14 @@ class _Convert(beam.DoFn):
 
 
 def run(job: Job, listing: Listing, arguments: Sequence[str]) -> Manifest:
-  """As data.local.run, on whatever runner `arguments` name. Workers must have this repository."""
+  """Like data.local.run, on the runner in `arguments`. Its workers need this repository."""
   if not claim(job):
     return load_manifest(job.out)
   options = PipelineOptions(list(arguments))
   options.view_as(SetupOptions).save_main_session = False
   lists = []
   with beam.Pipeline(options=options) as pipeline:
-    for split in ('train', 'test'):
+    for split in ('train', 'val', 'test'):
       items = [item for item in listing.items if item.split == split]
       if not items:
         continue
@@ -59,6 +59,7 @@ def run(job: Job, listing: Listing, arguments: Sequence[str]) -> Manifest:
       >> beam.io.WriteToText(tf.io.gfile.join(job.out, _SKIPPED), shard_name_template='')
     )
   with tf.io.gfile.GFile(tf.io.gfile.join(job.out, _SKIPPED)) as file:
-    skipped = file.read().splitlines()
-  tell_skipped(job.source, skipped, len(listing.items) - len(skipped))
+    broken = file.read().splitlines()
+  skipped = [*listing.skipped, *broken]
+  tell_skipped(job.source, skipped, len(listing.items) - len(broken))
   return finish(job, listing, skipped)

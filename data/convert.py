@@ -1,4 +1,4 @@
-"""A piece of raw data to records; the same in one process, in many, or under Beam."""
+"""Converts raw data to records, in the same way in one process, in many, or with Beam."""
 
 import importlib
 import itertools
@@ -9,8 +9,9 @@ import tensorflow as tf
 
 from data.formats import Item, Options, RawClip, UnusableError
 from videogpt_jax.input.clips import resize_and_crop
+from videogpt_jax.resize import frame_size
 
-_CHUNK = 32  # frames resized at once
+_CHUNK = 32  # frames to resize at a time
 _ENCODERS = {
   'raw': lambda image: image.numpy().tobytes(),
   'png': lambda image: tf.io.encode_png(image).numpy(),
@@ -19,15 +20,15 @@ _ENCODERS = {
 
 
 def convert(format_name: str, item: Item, options: Options) -> tuple[list[bytes], str]:
-  """The records of an item, as videogpt_jax/input/shards.py describes them.
+  """Converts an item to records in the format of videogpt_jax/input/shards.py.
 
   Args:
-    format_name: of the module in data/formats.
-    item: the piece.
-    options: how it is stored.
+    format_name: name of the module in data/formats.
+    item: piece of raw data.
+    options: how to store it.
   Returns:
-    serialised tf.train.Examples, and why the item is unusable, or ''. An item is stored whole or
-    not at all.
+    Serialised tf.train.Examples, and why the item is unusable, or ''. An item is stored completely
+    or not at all.
   """
   reader = importlib.import_module(f'data.formats.{format_name}')
   try:
@@ -38,7 +39,7 @@ def convert(format_name: str, item: Item, options: Options) -> tuple[list[bytes]
 
 
 def _records(clip: RawClip, label: int | None, options: Options) -> Iterator[bytes]:
-  """A recording in one record, or in several of `max_frames`."""
+  """Yields a recording as one record, or as several of `max_frames`."""
   images = _encode(clip.frames, options)
   n = 0
   while part := list(itertools.islice(images, options.max_frames or None)):
@@ -51,17 +52,19 @@ def _encode(frames: Iterable[np.ndarray], options: Options) -> Iterator[bytes]:
   encode = _ENCODERS[options.encoding]
   frames = iter(frames)
   while chunk := list(itertools.islice(frames, _CHUNK)):
-    video = resize_and_crop(np.stack(chunk), options.resolution, options.antialias)
-    video = tf.cast(tf.round(tf.clip_by_value(video, 0, 255)), tf.uint8)
-    yield from map(encode, video)
+    size = frame_size(options.resolution)
+    video = resize_and_crop(tf.stack(chunk), size, options.antialias, options.fit)
+    if video.dtype != np.uint8:
+      video = tf.round(tf.clip_by_value(video, 0, 255))
+    yield from map(encode, tf.cast(video, tf.uint8))
 
 
 def _example(images, actions, label, options):
-  size = options.resolution
-  n_channels = len(images[0]) // size**2 if options.encoding == 'raw' else 3
+  H, W = frame_size(options.resolution)
+  n_channels = len(images[0]) // (H * W) if options.encoding == 'raw' else 3
   features = {
     'frames': tf.train.Feature(bytes_list=tf.train.BytesList(value=images)),
-    'shape': tf.train.Feature(int64_list=tf.train.Int64List(value=[size, size, n_channels])),
+    'shape': tf.train.Feature(int64_list=tf.train.Int64List(value=[H, W, n_channels])),
   }
   if label is not None:
     features['label'] = tf.train.Feature(int64_list=tf.train.Int64List(value=[label]))
@@ -69,4 +72,4 @@ def _example(images, actions, label, options):
     values = tf.train.FloatList(value=actions.ravel())
     features['actions'] = tf.train.Feature(float_list=values)
   example = tf.train.Example(features=tf.train.Features(feature=features))
-  return example.SerializeToString(deterministic=True)  # the same data, the same checksum
+  return example.SerializeToString(deterministic=True)  # equal data gives equal checksums

@@ -1,4 +1,4 @@
-"""Preparation on one machine: a shard a task, a process a core, finished shards kept."""
+"""Prepares shards on one machine, in one process per core. Finished shards are kept."""
 
 import concurrent.futures
 import dataclasses
@@ -6,7 +6,6 @@ import json
 import math
 import multiprocessing
 import os
-import sys
 import threading
 import time
 import zlib
@@ -16,24 +15,26 @@ import tensorflow as tf
 
 from data.convert import convert
 from data.formats import Item, Listing, Options
+from videogpt_jax.errors import UserError
 from videogpt_jax.input.clips import tell_skipped
 from videogpt_jax.input.shard_index import index_directory
 from videogpt_jax.input.shards import MANIFEST, Manifest, load_manifest
+from videogpt_jax.progress import ProgressLine
 
 _join = tf.io.gfile.join
-_JOB = 'prepare.json'  # what a directory of shards was begun as
-_progress = None  # in a worker: how many items all of them have done
+_JOB = 'prepare.json'  # settings that a directory of shards was begun with
+_progress = None  # in a worker: number of items that all workers have finished
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-  """What is prepared.
+  """A preparation.
 
   Attributes:
-    format_name: of the module in data/formats.
+    format_name: name of the module in data/formats.
     source: what that module reads.
     out: directory of the shards.
-    options: how recordings are stored.
+    options: how to store recordings.
   """
 
   format_name: str
@@ -43,10 +44,10 @@ class Job:
 
 
 def run(job: Job, listing: Listing, n_workers: int) -> Manifest:
-  """Writes the shards that are not there yet, then the manifest.
+  """Writes the shards that are missing, then the manifest.
 
   Raises:
-    ValueError: `out` holds something else, or there is no usable recording.
+    UserError: `out` holds something else, or there is no usable recording.
   """
   if not claim(job):
     return load_manifest(job.out)
@@ -64,9 +65,9 @@ def run(job: Job, listing: Listing, n_workers: int) -> Manifest:
       pool.shutdown(cancel_futures=True)
       raise
   signs = [_join(job.out, f'{name}.json') for name in shards]
-  skipped = [line for sign in signs for line in json.loads(_read(sign))]
-  n_items = len(listing.items)
-  tell_skipped(job.source, skipped, n_items - len(skipped))
+  skipped = [*listing.skipped, *(line for sign in signs for line in json.loads(_read(sign)))]
+  n_broken = len(skipped) - len(listing.skipped)
+  tell_skipped(job.source, skipped, len(listing.items) - n_broken)
   manifest = finish(job, listing, skipped)
   for sign in signs:
     tf.io.gfile.remove(sign)
@@ -74,33 +75,37 @@ def run(job: Job, listing: Listing, n_workers: int) -> Manifest:
 
 
 def finish(job: Job, listing: Listing, skipped: Sequence[str]) -> Manifest:
-  """Reads the shards that were written, for the manifest."""
+  """Indexes the shards that were written, and writes the manifest."""
   made_from = {'format': job.format_name, 'source': job.source} | dataclasses.asdict(job.options)
   class_names = listing.class_names and tuple(listing.class_names)
   manifest = index_directory(
-    job.out, class_names=class_names, made_from=made_from, skipped=tuple(skipped)
+    job.out,
+    class_names=class_names,
+    made_from=made_from,
+    skipped=tuple(skipped),
+    same_size=True,
   )
   manifest.save(job.out)
   return manifest
 
 
 def claim(job: Job) -> bool:
-  """Whether there is work to do in a directory that is new, or was begun as the same job.
+  """Claims `job.out` if it is new or was begun as the same job; returns whether work is left.
 
   Raises:
-    ValueError: it holds something else.
+    UserError: it holds something else.
   """
   described = {'format_name': job.format_name, 'source': job.source}
-  described |= dataclasses.asdict(job.options)
+  described |= json.loads(json.dumps(dataclasses.asdict(job.options)))
   file = _join(job.out, _JOB)
   if tf.io.gfile.exists(file):
     begun = json.loads(_read(file))
     if differing := [key for key in described if begun.get(key) != described[key]]:
       changes = ', '.join(f'{key} {begun.get(key)} (not {described[key]})' for key in differing)
-      raise ValueError(f'{job.out} was begun with {changes}; name another --out, or remove it')
+      raise UserError(f'{job.out} was begun with {changes}; name another --out, or remove it')
   else:
     if tf.io.gfile.exists(job.out) and tf.io.gfile.listdir(job.out):
-      raise ValueError(f'{job.out} holds other files; name an empty or new --out')
+      raise UserError(f'{job.out} holds other files; name an empty or new --out')
     tf.io.gfile.makedirs(job.out)
     _write(file, described)
   return not tf.io.gfile.exists(_join(job.out, MANIFEST))
@@ -112,16 +117,16 @@ def _read(path) -> str:
 
 
 def _write(path, value):
-  """As JSON, at once: whoever finds the file finds it whole."""
+  """Writes JSON atomically."""
   with tf.io.gfile.GFile(f'{path}.partial', 'w') as file:
     file.write(json.dumps(value))
   tf.io.gfile.rename(f'{path}.partial', path, overwrite=True)
 
 
 def _plan(listing) -> dict[str, list[Item]]:
-  """The items of each shard. Mixed, so that every shard has of all classes."""
+  """Returns the items of each shard, mixed so that every shard has all classes."""
   shards = {}
-  for split in ('train', 'test'):
+  for split in ('train', 'val', 'test'):
     items = [item for item in listing.items if item.split == split]
     items.sort(key=lambda item: (zlib.crc32(item.name.encode()), item.name))
     n = math.ceil(len(items) / listing.items_per_shard)
@@ -150,13 +155,13 @@ def _start_process(counter):
 
 
 def _end_with_parent():
-  """A parent that was killed may be started again, and its shards written by others."""
+  """Ends this worker with its parent, since a new run may write the same shards."""
   multiprocessing.parent_process().join()
   os._exit(1)
 
 
 def _write_shard(job, name, items):
-  """Writes a shard; then, as the sign that it is whole, which of its items were skipped."""
+  """Writes a shard, then the list of its skipped items as the sign that it is complete."""
   partial, skipped = _join(job.out, f'.{name}.partial'), []
   with tf.io.TFRecordWriter(partial) as writer:
     for item in items:
@@ -171,22 +176,16 @@ def _write_shard(job, name, items):
 
 
 def _wait(tasks, counter, n_before, n_items):
-  """Until all tasks are done, with a progress bar. Raises what a task raises."""
-  begun = time.monotonic()
-  while True:
+  """Waits for all tasks and shows the progress. Raises what a task raises."""
+  line, begun = ProgressLine(), time.monotonic()
+  pending = tasks
+  while pending:
     done, pending = concurrent.futures.wait(
       tasks, timeout=0.5, return_when=concurrent.futures.FIRST_EXCEPTION
     )
     for task in done:
       task.result()
     rate = (counter.value - n_before) / (time.monotonic() - begun)
-    left = f'{(n_items - counter.value) / rate:.0f} s left' if rate else ''
-    bar = '#' * round(30 * counter.value / n_items)
-    print(
-      f'\r[{bar:<30}] {counter.value}/{n_items} items, {rate:.1f}/s, {left:<16}',
-      end='' if pending else '\n',
-      file=sys.stderr,
-      flush=True,
-    )
-    if not pending:
-      return
+    left = f', {(n_items - counter.value) / rate:.0f} s left' if rate else ''
+    line.show(f'{counter.value}/{n_items} items, {rate:.1f}/s{left}', important=not pending)
+  line.close()

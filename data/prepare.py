@@ -1,7 +1,10 @@
-"""Raw videos to shards: `python data/prepare.py --source=DIR --out=DIR --resolution=64`.
+"""Prepares raw videos as shards.
 
-Runs in one process a core; interrupted, it goes on with the shards that are not finished. What it
-makes is read with dataset.source='tfrecord' and dataset.path=OUT; manifest.json says what is there.
+  python data/prepare.py --source=MY_VIDEOS --out=shards/mine --resolution=64
+
+Runs one process per core and resumes with the shards that are not finished. Train on the shards
+with --config.dataset.source=tfrecord --config.dataset.path=shards/mine; their manifest.json says
+what they hold.
 """
 
 import dataclasses
@@ -11,36 +14,52 @@ import pathlib
 import sys
 
 from absl import flags
+from etils import epath
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # run as a file, not as a module
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # this file is run by its path
 
 from data.formats import Options
 from videogpt_jax import cli
+from videogpt_jax.errors import UserError
+from videogpt_jax.framing import FITS
 
 _FORMATS = ('folder', 'ucf101', 'kinetics600', 'tgif', 'bair', 'robonet', 'moving_mnist', 'vizdoom')
 
-_SOURCE = flags.DEFINE_string('source', None, 'What to read: a folder, or a ViZDoom scenario.')
-_OUT = flags.DEFINE_string('out', None, 'Directory to write, local or on a bucket.')
-_FORMAT = flags.DEFINE_enum('format', 'folder', _FORMATS, 'Layout of the source; see data/cards.')
-_WORKERS = flags.DEFINE_integer('workers', os.cpu_count(), 'Processes.', lower_bound=1)
+_SOURCE = flags.DEFINE_string(
+  'source', None, 'Folder, list or file to read, or a ViZDoom scenario.'
+)
+_OUT = flags.DEFINE_string('out', None, 'Directory to write, local or in a bucket.')
+_FORMAT = flags.DEFINE_enum('format', 'folder', _FORMATS, 'Format of the source; see data/cards.')
+_WORKERS = flags.DEFINE_integer('workers', os.cpu_count(), 'Number of processes.', lower_bound=1)
 _BEAM = flags.DEFINE_multi_string(
   'beam',
   None,
-  'Run as an Apache Beam pipeline with this option; repeat for more. Needs apache-beam[tfrecord].',
+  'Option of an Apache Beam pipeline to run instead; repeatable. Needs apache-beam[tfrecord].',
 )
-_INDEX = flags.DEFINE_string('index', None, 'Only write the manifest of shards made elsewhere.')
-_FRAMES_KEY = flags.DEFINE_string('frames_key', 'frames', 'With --index: name of that feature.')
+_INDEX = flags.DEFINE_string('index', None, 'Directory of shards to write only a manifest for.')
+_FRAMES_KEY = flags.DEFINE_string('frames_key', 'frames', 'Frames feature, with --index.')
 
-flags.DEFINE_integer('resolution', 64, 'Height and width of the stored frames.')
-flags.DEFINE_bool('antialias', False, 'Filter before scaling down.')
-flags.DEFINE_integer('frame_skip', 1, 'Store every so many frames.')
-flags.DEFINE_float('fps', 0.0, 'Frames a second to store, by time stamps; 0 goes by frame_skip.')
-flags.DEFINE_integer('max_frames', 512, 'Cut longer recordings into records of so many; 0: never.')
-flags.DEFINE_string('encoding', 'raw', 'Of stored frames: raw, png (a half of raw) or jpeg.')
-flags.DEFINE_integer('official_split', 1, "Which of UCF-101's three official splits.")
-flags.DEFINE_string('camera', '', 'Which view of a robot: image_aux1 or image_main, 0 to 4.')
-flags.DEFINE_integer('n_generated', 0, 'Training clips or episodes to generate; 0: as the paper.')
-flags.DEFINE_integer('seed', 0, 'Of what is generated.')
+_RESOLUTION = flags.DEFINE_list(
+  'resolution', '64', 'Side of the stored frames, or height and width: --resolution=36,64.'
+)
+flags.DEFINE_bool('antialias', False, 'Whether to filter before scaling down.')
+flags.DEFINE_integer('frame_skip', 1, 'Distance between two stored frames.')
+flags.DEFINE_float('fps', 0.0, 'Frames per second to store, by time stamps; 0 uses --frame_skip.')
+flags.DEFINE_integer('max_frames', 512, 'Maximum frames per record; 0 never splits recordings.')
+flags.DEFINE_string('encoding', 'raw', 'Format of stored frames: raw, png or jpeg.')
+flags.DEFINE_enum('fit', 'crop', FITS, 'How frames of another aspect ratio become that size.')
+flags.DEFINE_string('video_key', '', 'Which video of a folder; see dataset.video_key.')
+flags.DEFINE_string('action_key', '', 'Which actions of a folder; see dataset.action_key.')
+flags.DEFINE_string('columns', '', 'Columns of a list; see dataset.columns.')
+flags.DEFINE_string('axes', '', 'Axes of arrays; see dataset.axes.')
+flags.DEFINE_string('action_order', 'leads_from', 'leads_from or leads_to; see dataset.')
+flags.DEFINE_string('background', 'white', 'Colour behind transparent pixels.')
+flags.DEFINE_enum('broken', 'skip', ['skip', 'keep', 'stop'], 'What becomes of broken files.')
+flags.DEFINE_float('test_fraction', 0.1, 'Held out of a folder that holds nothing out itself.')
+flags.DEFINE_integer('official_split', 1, "Number of UCF-101's official split, 1 to 3.")
+flags.DEFINE_string('camera', '', 'Camera of a robot: image_aux1 or image_main, or 0 to 4.')
+flags.DEFINE_integer('n_generated', 0, 'Training clips or episodes to generate; 0 as in the paper.')
+flags.DEFINE_integer('seed', 0, 'Seed of generated clips.')
 
 
 def main(argv):
@@ -52,25 +71,28 @@ def main(argv):
 
 
 def _index():
-  from videogpt_jax.input.shard_index import index_directory  # TensorFlow, after it is quietened
+  from videogpt_jax.input import shard_index  # imports TensorFlow, which cli.start configures
 
-  manifest = index_directory(_INDEX.value, frames_key=_FRAMES_KEY.value)
+  manifest = shard_index.index_directory(_INDEX.value, frames_key=_FRAMES_KEY.value)
   manifest.save(_INDEX.value)
   return manifest
 
 
 def _prepare():
   if not _SOURCE.value or not _OUT.value:
-    raise ValueError('--source and --out must both be given')
+    raise UserError(
+      '--source and --out must both be given; for example --source=MY_VIDEOS --out=shards/mine'
+    )
   if '://' in _SOURCE.value:
-    raise ValueError(
+    raise UserError(
       f'--source ({_SOURCE.value}) must be on a local disk; mount it, or copy it here'
     )
   from data import local
+  from videogpt_jax.files import check_folder
 
-  options = Options(
-    **{field.name: flags.FLAGS[field.name].value for field in dataclasses.fields(Options)}
-  )
+  check_folder('--out', epath.Path(_OUT.value))
+  values = {field.name: flags.FLAGS[field.name].value for field in dataclasses.fields(Options)}
+  options = Options(**values | {'resolution': _resolution()})
   reader = importlib.import_module(f'data.formats.{_FORMAT.value}')
   listing = reader.list_items(_SOURCE.value, options)
   job = local.Job(_FORMAT.value, _SOURCE.value, _OUT.value, options)
@@ -79,6 +101,13 @@ def _prepare():
   from data import beam
 
   return beam.run(job, listing, _BEAM.value)
+
+
+def _resolution():
+  sides = _RESOLUTION.value
+  if len(sides) not in (1, 2) or not all(side.isdigit() for side in sides):
+    raise UserError(f'--resolution ({",".join(sides)}) must be a number, or two: 36,64')
+  return tuple(map(int, sides)) if sides[1:] else int(sides[0])
 
 
 if __name__ == '__main__':

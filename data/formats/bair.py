@@ -1,4 +1,4 @@
-"""BAIR robot pushing: softmotion30_44k/{train,test}/*.tfrecords, 30 frames of 64x64 a recording."""
+"""BAIR robot pushing: softmotion30_44k/{train,test}/*.tfrecords, recordings of 30 64x64 frames."""
 
 import pathlib
 from collections.abc import Iterator
@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from data.formats import Item, Listing, Options, RawClip, UnusableError
+from videogpt_jax.errors import UserError
 
 _N_FRAMES = 30
 _SIZE = (64, 64, 3)
@@ -14,9 +15,9 @@ _CAMERAS = ('image_aux1', 'image_main')
 
 
 def list_items(source: str, options: Options) -> Listing:
-  """A file of recordings an item."""
+  """Lists the files, each of which holds several recordings."""
   if options.camera not in ('', *_CAMERAS):
-    raise ValueError(f'camera ({options.camera}) must be one of {", ".join(_CAMERAS)}')
+    raise UserError(f'camera ({options.camera}) must be one of {", ".join(_CAMERAS)}')
   root = pathlib.Path(source)
   root = root / 'softmotion30_44k' if (root / 'softmotion30_44k').is_dir() else root
   items = [
@@ -25,13 +26,13 @@ def list_items(source: str, options: Options) -> Listing:
     for path in sorted((root / split).glob('*.tfrecord*'))
   ]
   if not items:
-    raise ValueError(f'{root} holds no train/*.tfrecords; name the unpacked softmotion30_44k')
+    raise UserError(f'{root} holds no train/*.tfrecords; name the unpacked softmotion30_44k')
   return Listing(items, items_per_shard=1)
 
 
 def read(item: Item, options: Options) -> Iterator[RawClip]:
-  """The recordings of a file from one camera, with the 4 numbers that moved the arm."""
-  camera = options.camera or _CAMERAS[0]  # the view that the video prediction papers use
+  """Reads the recordings of one camera, with 4-dimensional actions."""
+  camera = options.camera or _CAMERAS[0]  # used in the video prediction papers
   steps = range(0, _N_FRAMES, options.frame_skip)
   try:
     for record in tf.data.TFRecordDataset(item.path).as_numpy_iterator():

@@ -1,38 +1,54 @@
-"""Any folder of videos: train/ and test/, or one to hold some out of; one folder a class."""
+"""Recordings as people have them, in every layout of videogpt_jax/input/layouts/."""
 
-from data.formats import Item, Listing, Options
-from data.formats.videos import read as read
-from videogpt_jax.input.video_folder import (
-  check_classes,
-  class_names_of,
-  class_of,
-  hold_out,
-  list_videos,
-  split_folders,
-)
+from collections.abc import Iterator
 
-_TEST_FRACTION = 0.1
+from data.formats import Item, Listing, Options, RawClip, UnusableError
+from videogpt_jax.errors import UserError
+from videogpt_jax.input import decoders, layouts
+from videogpt_jax.input.actions import between
+from videogpt_jax.input.config import DatasetConfig
+from videogpt_jax.input.layouts.divide import divide
+from videogpt_jax.input.recording import BrokenRecordingError, sample
+
+_SAME = ('video_key', 'action_key', 'columns', 'axes', 'action_order', 'test_fraction', 'broken')
 
 
 def list_items(source: str, options: Options) -> Listing:
-  """A video file an item."""
-  del options
-  train, test = split_folders(source)
-  names = list_videos(train)
-  if not names:
-    raise ValueError(f'{train} holds no videos')
-  class_names = class_names_of(names)
-  if test is None:
-    train_names, test_names = hold_out(names, _TEST_FRACTION)
-    parts = (('train', train, train_names), ('test', train, test_names))
-  else:
-    parts = (('train', train, names), ('test', test, list_videos(test)))
-    if class_names:
-      check_classes(parts[1][2], class_names, source)
+  """Lists the recordings; those that cannot be read are in the listing's `skipped`.
+
+  Raises:
+    UserError: there are none, or actions that are choices would have to be added up.
+  """
+  config = DatasetConfig(
+    'folder', source, sequence_length=1, **{key: getattr(options, key) for key in _SAME}
+  )
+  layout = layouts.find(config)
+  divided = divide(layout, config)
+  skipped = [str(line) for line in divided.skipped]
+  if not divided.splits:
+    raise UserError(f'{source} holds no usable clip: {"; ".join(skipped[:20]) or "it is empty"}')
+  if layout.choices and (options.frame_skip > 1 or options.fps):
+    raise UserError(
+      f'{source}: actions are choices, one of several, and cannot be added up over the frames that '
+      'frame_skip or fps leaves out; use frame_skip=1 and fps=0'
+    )
+  class_names = layout.classes()
   numbers = {name: number for number, name in enumerate(class_names or ())}
   items = [
-    Item(name, split, str(root / name), numbers.get(class_of(name)))
-    for split, root, part in parts
-    for name in part
+    Item(entry.recording.name, split, label=numbers.get(entry.label), entry=entry)
+    for split, entries in divided.splits.items()
+    for entry in entries
   ]
-  return Listing(items, class_names)
+  print(f'{source}: {divided.said}', *divided.remarks, sep='\n  ')
+  return Listing(items, class_names, skipped=skipped)
+
+
+def read(item: Item, options: Options) -> Iterator[RawClip]:
+  """Yields the recording's frames, sampled by time stamp (`fps`) or by number (`frame_skip`)."""
+  recording, actions = item.entry.recording, item.entry.actions
+  try:
+    frames = sample(recording, options.frame_skip, options.fps)
+    actions = None if actions is None else between(actions, frames)
+    yield RawClip(decoders.frames(recording, frames, options.framing), actions)
+  except BrokenRecordingError as error:
+    raise UnusableError(str(error)) from error

@@ -1,7 +1,7 @@
-"""Kinetics-600: the official train.csv and validate.csv (or val.csv), the clips anywhere below.
+"""Kinetics-600: the official train.csv and validate.csv (or val.csv), and clips anywhere below.
 
-A clip is named YOUTUBEID_START_END.mp4, the seconds in six digits, as the common downloaders do.
-Many of the videos are gone; what is not there is left out.
+Clips are named YOUTUBEID_START_END.mp4 with six-digit seconds, as the common downloaders do. Many
+videos no longer exist; clips that are missing are left out.
 """
 
 import csv
@@ -9,13 +9,14 @@ import pathlib
 
 from data.formats import Item, Listing, Options
 from data.formats.videos import read as read
+from videogpt_jax.errors import UserError
 from videogpt_jax.input.video_file import SUFFIXES
 
 _LISTS = {'train': ('train.csv',), 'test': ('validate.csv', 'val.csv', 'validation.csv')}
 
 
 def list_items(source: str, options: Options) -> Listing:
-  """A clip an item; the official validation clips are the test."""
+  """Lists the clips; the official validation split is the test split."""
   del options
   files = {
     path.stem: path
@@ -31,7 +32,7 @@ def list_items(source: str, options: Options) -> Listing:
     if name in files:
       items.append(Item(name, split, str(files[name]), numbers[row['label']]))
   if not items:
-    raise ValueError(f'{source} holds none of the {len(rows)} clips of its lists')
+    raise UserError(f'{source} holds none of the {len(rows)} clips of its lists')
   return Listing(items, class_names)
 
 
@@ -41,4 +42,4 @@ def _read_list(source, names):
     if path.is_file():
       with path.open(newline='') as file:
         return list(csv.DictReader(file))
-  raise ValueError(f'{source} lacks the list {names[0]}')
+  raise UserError(f'{source} lacks the list {names[0]}')

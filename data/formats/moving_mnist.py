@@ -1,6 +1,6 @@
-"""Moving MNIST: the published test clips, and training clips made from MNIST in the same manner.
+"""Moving MNIST: the published test clips, and training clips generated from MNIST in the same way.
 
-mnist_test_seq.npy is uint8 [20 10000 64 64]; train-images-idx3-ubyte (or .gz) are MNIST's images.
+mnist_test_seq.npy is uint8 [20 10000 64 64]; train-images-idx3-ubyte (or .gz) has MNIST's images.
 """
 
 import gzip
@@ -11,20 +11,21 @@ from collections.abc import Iterator
 import numpy as np
 
 from data.formats import Item, Listing, Options, RawClip
+from videogpt_jax.errors import UserError
 
 _TEST, _TRAIN = 'mnist_test_seq.npy', 'train-images-idx3-ubyte'
 _SIZE, _N_FRAMES, _N_DIGITS = 64, 20, 2
-_STEP = 0.1  # of the free range, a frame; Srivastava et al. 2015, as their test clips show
+_STEP = 0.1  # fraction of the free range per frame, as in Srivastava et al.'s test clips (2015)
 _N_TRAIN = 50_000
 _PER_ITEM = 1000
 
 
 def list_items(source: str, options: Options) -> Listing:
-  """A thousand clips an item; `n_generated` for training (50,000 if not given)."""
+  """Lists items of a thousand clips; `n_generated` (default 50,000) are for training."""
   root = pathlib.Path(source)
   train = next((root / name for name in (_TRAIN, f'{_TRAIN}.gz') if (root / name).is_file()), None)
   if train is None or not (root / _TEST).is_file():
-    raise ValueError(f'{source} must hold {_TEST} and {_TRAIN} (or .gz)')
+    raise UserError(f'{source} must hold {_TEST} and {_TRAIN} (or .gz)')
   n_test = np.load(root / _TEST, mmap_mode='r').shape[1]
   parts = (('train', train, options.n_generated or _N_TRAIN), ('test', root / _TEST, n_test))
   items = [
@@ -36,7 +37,7 @@ def list_items(source: str, options: Options) -> Listing:
 
 
 def read(item: Item, options: Options) -> Iterator[RawClip]:
-  """Clips [20 64 64 1]; a training clip depends on `seed` and its number alone."""
+  """Yields clips [20 64 64 1]; training clips depend on `seed` and their number alone."""
   numbers = range(item.first, item.first + item.count)
   if item.split == 'test':
     clips = np.load(item.path, mmap_mode='r')
@@ -49,7 +50,7 @@ def read(item: Item, options: Options) -> Iterator[RawClip]:
 
 
 def _bounce(images, rng) -> np.ndarray:
-  """A clip uint8 [20 64 64]: digits on straight paths that the walls mirror."""
+  """Returns a clip uint8 [20 64 64] of digits that move straight and bounce off the walls."""
   clip = np.zeros((_N_FRAMES, _SIZE, _SIZE), np.uint8)
   for _ in range(_N_DIGITS):
     image = images[rng.integers(len(images))]
@@ -65,10 +66,10 @@ def _bounce(images, rng) -> np.ndarray:
 
 
 def _read_mnist(path) -> np.ndarray:
-  """Images uint8 [n 28 28] of an IDX file."""
+  """Returns the images uint8 [n 28 28] of an IDX file."""
   with (gzip.open if str(path).endswith('.gz') else open)(path, 'rb') as file:
     content = file.read()
   if content[:4] != b'\x00\x00\x08\x03':
-    raise ValueError(f'{path} is no IDX file of images; fetch it again')
+    raise UserError(f'{path} is no IDX file of images; fetch it again')
   n, height, width = np.frombuffer(content, '>i4', 3, offset=4)
   return np.frombuffer(content, np.uint8, offset=16).reshape(n, height, width)

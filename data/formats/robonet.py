@@ -1,4 +1,4 @@
-"""RoboNet: hdf5/*.hdf5, a trajectory a file, each camera's view an MP4 or JPEGs in it."""
+"""RoboNet: hdf5/*.hdf5, one trajectory per file, with the view of each camera as MP4 or JPEG."""
 
 import io
 import pathlib
@@ -11,16 +11,17 @@ import numpy as np
 from PIL import Image
 
 from data.formats import Item, Listing, Options, RawClip, UnusableError
+from videogpt_jax.errors import UserError
 
-_TEST_EVERY = 20  # there is no official split; one trajectory in so many is held out
+_TEST_EVERY = 20  # one trajectory in 20 is held out, since there is no official split
 
 
 def list_items(source: str, options: Options) -> Listing:
-  """A trajectory an item."""
+  """Lists the trajectories."""
   del options
   files = sorted(pathlib.Path(source).rglob('*.hdf5'))
   if not files:
-    raise ValueError(f'{source} holds no .hdf5 files; name the unpacked archive')
+    raise UserError(f'{source} holds no .hdf5 files; name the unpacked archive')
   splits = (
     'test' if zlib.crc32(path.stem.encode()) % _TEST_EVERY == 0 else 'train' for path in files
   )
@@ -30,7 +31,7 @@ def list_items(source: str, options: Options) -> Listing:
 
 
 def read(item: Item, options: Options) -> Iterator[RawClip]:
-  """The view of `camera` (0 if not given). The last frame has no action; it is given zeros."""
+  """Reads the view of `camera` (default 0). The last frame has no action and gets zeros."""
   view = f'env/cam{int(options.camera or 0)}_video'
   try:
     with h5py.File(item.path) as file:
@@ -43,10 +44,10 @@ def read(item: Item, options: Options) -> Iterator[RawClip]:
 
 
 def _frames(view) -> list[np.ndarray]:
-  """RGB frames uint8 [h w 3] of a view: one MP4 in `frames`, or a JPEG file in each `frame0`, ...
+  """Returns the RGB frames uint8 [h w 3] of a view: an MP4 in `frames`, or JPEGs in `frame0`, ...
 
-  The JPEG files were written by OpenCV, which calls blue what comes first: those that say RGB hold
-  red and blue exchanged.
+  OpenCV, whose first channel is blue, wrote the JPEG files: red and blue are exchanged in those
+  that claim to be RGB.
   """
   if 'frames' in view:
     stored, swapped = view['frames'], 'BGR'

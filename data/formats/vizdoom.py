@@ -1,10 +1,9 @@
-"""ViZDoom, recorded: episodes of a random policy in a scenario that the package brings along.
+"""Records ViZDoom episodes of a random policy in one of the package's scenarios.
 
-Needs the `vizdoom` package. The paper: 1,000 episodes of 100 steps of Health Gathering Supreme.
+Needs the `vizdoom` package. The paper uses 1,000 episodes of 100 steps of Health Gathering Supreme.
 """
 
 import contextlib
-import importlib.util
 import itertools
 import os
 import tempfile
@@ -13,15 +12,14 @@ from collections.abc import Iterator
 import numpy as np
 
 from data.formats import Item, Listing, Options, RawClip
+from videogpt_jax.errors import UserError
 
 _N_TRAIN, _TEST_SHARE, _N_STEPS = 1000, 0.1, 100
-_TICS_PER_STEP = 4  # how long an action is held, as is usual in this game
+_TICS_PER_STEP = 4  # duration of an action, as is usual in this game
 
 
 def list_items(source: str, options: Options) -> Listing:
-  """An episode an item; `source` is the scenario's name, 'health_gathering_supreme' say."""
-  if importlib.util.find_spec('vizdoom') is None:
-    raise ValueError('recording needs the vizdoom package; pip install vizdoom')
+  """Lists the episodes; `source` is a scenario's name, such as 'health_gathering_supreme'."""
   _scenario(source)
   n_train = options.n_generated or _N_TRAIN
   n = n_train + max(1, round(_TEST_SHARE * n_train))
@@ -31,11 +29,11 @@ def list_items(source: str, options: Options) -> Listing:
 
 
 def read(item: Item, options: Options) -> Iterator[RawClip]:
-  """100 steps; an episode that ends before is followed by the next. Actions are one-hot."""
+  """Records 100 steps, over several episodes if one ends earlier. Actions are one-hot."""
   import vizdoom
 
   seed = options.seed + item.first
-  with tempfile.TemporaryDirectory() as scratch:  # the game writes its settings somewhere
+  with tempfile.TemporaryDirectory() as scratch:  # for the settings that the game writes
     game = vizdoom.DoomGame()
     game.load_config(_scenario(item.path))
     game.set_doom_config_path(os.path.join(scratch, 'settings.ini'))
@@ -55,13 +53,13 @@ def read(item: Item, options: Options) -> Iterator[RawClip]:
       game.make_action(list(actions[choice]), _TICS_PER_STEP)
     game.close()
   with contextlib.suppress(OSError):
-    os.rmdir('_vizdoom')  # which it leaves where it is run, empty
+    os.rmdir('_vizdoom')  # the game leaves it, empty, in the current folder
   one_hot = np.eye(len(actions), dtype=np.float32)[choices]
   yield RawClip(frames[:: options.frame_skip], one_hot[:: options.frame_skip])
 
 
 def _actions(n_buttons):
-  """All combinations of buttons, pressed or not."""
+  """Returns all combinations of pressed buttons."""
   return list(itertools.product((0, 1), repeat=n_buttons))
 
 
@@ -73,5 +71,5 @@ def _scenario(name):
     known = sorted(
       file[:-4] for file in os.listdir(vizdoom.scenarios_path) if file.endswith('.cfg')
     )
-    raise ValueError(f'scenario ({name}) must be one of {", ".join(known)}')
+    raise UserError(f'scenario ({name}) must be one of {", ".join(known)}')
   return path

@@ -1,5 +1,6 @@
-"""What tests of data sets read: tiny clips of a source."""
+"""Reads tiny clips of a source, for tests of data sets."""
 
+from videogpt_jax import pixels
 from videogpt_jax.input import DatasetConfig, pipeline
 
 
@@ -9,12 +10,13 @@ def config_of(source, path, **changes):
 
 
 def first(config, split='test', batch_size=2):
-  """The first batch of a split."""
+  """Returns the first batch of a split."""
   if split == 'test':
     return next(pipeline.test_batches(config, batch_size=batch_size))
   return next(pipeline.train_batches(config, batch_size=batch_size, seed=3))
 
 
 def brightness(video):
-  """A tenth of the brightness of each frame: [B T]."""
+  """Returns a tenth of the brightness of each frame: [B T]."""
+  video = pixels.to_model_range(video)
   return ((video.mean(axis=(2, 3, 4)) + 0.5) * 25.5).round().astype(int)

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from tests.input.writing import write_shard
-from videogpt_jax.input import DatasetConfig, code_shards, pipeline, shard_index
+from videogpt_jax import pixels
+from videogpt_jax.errors import UserError
+from videogpt_jax.input import DatasetConfig, code_shards, contents, pipeline, shard_index
 
 CONFIG = DatasetConfig(
   sequence_length=4, resolution=16, digit_size=12, n_train_clips=9, n_test_clips=5
@@ -28,24 +30,38 @@ def _write(out, config=CONFIG, encode=_encode, **changes):
 def test_codes_are_those_of_the_clips_with_labels_and_first_frames(tmp_path):
   _write(tmp_path / 'codes')
   codes = DatasetConfig('codes', str(tmp_path / 'codes'))
-  assert pipeline.describe(codes) == pipeline.describe(CONFIG)
+  assert contents.describe(codes) == contents.describe(CONFIG)
   of_video = next(pipeline.test_batches(CONFIG, batch_size=5))
   of_codes = next(pipeline.test_batches(codes, batch_size=5))
   np.testing.assert_array_equal(of_codes['codes'], _encode(of_video['video']))
   np.testing.assert_array_equal(of_codes['label'], of_video['label'])
-  np.testing.assert_allclose(of_codes['video'], of_video['video'][:, :1], atol=0.5 / 255 + 1e-6)
+  frames = pixels.to_model_range(of_codes['video'])
+  np.testing.assert_allclose(frames, of_video['video'][:, :1], atol=0.5 / 255 + 1e-6)
 
 
 def test_what_a_prior_cannot_train_on_is_refused(tmp_path):
   _write(tmp_path / 'codes')
-  pipeline.check_codes(str(tmp_path / 'codes'), n_cond_frames=1)
+  contents.check_codes(str(tmp_path / 'codes'), n_cond_frames=1)
   with pytest.raises(ValueError, match=r'holds 1 first frames.*asks for 2'):
-    pipeline.check_codes(str(tmp_path / 'codes'), n_cond_frames=2)
+    contents.check_codes(str(tmp_path / 'codes'), n_cond_frames=2)
   for split in ('train', 'test'):
     write_shard(tmp_path / f'video/{split}-0.tfrecord')
   shard_index.index_directory(str(tmp_path / 'video')).save(str(tmp_path / 'video'))
   with pytest.raises(ValueError, match='holds video, not codes'):
-    pipeline.check_codes(str(tmp_path / 'video'), n_cond_frames=0)
+    contents.check_codes(str(tmp_path / 'video'), n_cond_frames=0)
+
+
+def test_codes_of_another_tokenizer_are_refused(tmp_path):
+  for made_from in ({'tokenizer_sha256': 'aa'}, {'codebook_sha256': 'bb'}, {'a': 1}):
+    _write(tmp_path / next(iter(made_from)), made_from=made_from)
+  same = {'tokenizer_sha256': 'aa', 'codebook_sha256': 'bb'}
+  contents.check_tokenizer(str(tmp_path / 'tokenizer_sha256'), **same | {'codebook_sha256': 'x'})
+  contents.check_tokenizer(str(tmp_path / 'codebook_sha256'), **same | {'tokenizer_sha256': 'x'})
+  for key in same:
+    with pytest.raises(UserError, match=f'another VQ-VAE .{key}'):
+      contents.check_tokenizer(str(tmp_path / key), **same | {key: 'x'})
+  with pytest.raises(UserError, match=r'another VQ-VAE .codebook_sha256 unknown'):
+    contents.check_tokenizer(str(tmp_path / 'a'), **same)
 
 
 def test_several_crops_keep_the_augmentation_and_their_actions(tmp_path):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tests.input.reading import brightness, config_of, first
-from videogpt_jax.input import pipeline
+from videogpt_jax.input import contents, pipeline
 
 
 def _write_hdf5(path, **arrays):
@@ -28,7 +28,7 @@ def test_hdf5_clips_stay_within_their_recording(tmp_path):
     test_idx=np.array([0, 4]),
   )
   config = config_of('hdf5', path)
-  assert pipeline.describe(config) == pipeline.DatasetInfo(2, 2)
+  assert contents.describe(config) == contents.DatasetInfo(2, 2)
   assert brightness(first(config)['video']).tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
   batches = pipeline.train_batches(config, batch_size=8, seed=0)
   seen = {tuple(clip) for _ in range(9) for clip in brightness(next(batches)['video']).tolist()}

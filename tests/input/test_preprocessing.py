@@ -1,4 +1,4 @@
-"""What turns a recording into a clip."""
+"""From a recording to a clip."""
 
 import pathlib
 
@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from videogpt_jax.input.clips import decode_images, resize_and_crop, to_model_range, window
+from videogpt_jax import pixels
+from videogpt_jax.input.clips import decode_images, for_model, resize_and_crop, window
 
 GOLDEN = pathlib.Path(__file__).parents[2] / '../shared/goldens/preprocess.npz'
 
@@ -16,21 +17,24 @@ GOLDEN = pathlib.Path(__file__).parents[2] / '../shared/goldens/preprocess.npz'
 def test_preprocessing_matches_the_published_implementation(case):
   with np.load(GOLDEN) as golden:
     video, expected = golden[f'in/{case}'], golden[f'out/{case}'].transpose(1, 2, 3, 0)
-  clip = to_model_range(resize_and_crop(tf.constant(video), int(case.split('to')[1])))
-  np.testing.assert_allclose(clip, expected, atol=1e-5)
+  size = (int(case.split('to')[1]),) * 2
+  clip = for_model(resize_and_crop(tf.constant(video), size))
+  np.testing.assert_allclose(pixels.to_model_range(clip.numpy()), expected, atol=1e-5)
 
 
 def test_antialiasing_keeps_a_fine_pattern_from_beating():
   stripes = np.zeros((1, 60, 80, 3), np.uint8)
   stripes[:, :, ::2] = 255
-  plain = resize_and_crop(tf.constant(stripes), 22)
-  filtered = resize_and_crop(tf.constant(stripes), 22, antialias=True)
+  plain = resize_and_crop(tf.constant(stripes), (22, 22))
+  filtered = resize_and_crop(tf.constant(stripes), (22, 22), antialias=True)
   assert np.std(filtered) < 0.2 * np.std(plain)
 
 
 def test_grey_becomes_three_channels():
-  clip = to_model_range(tf.fill((2, 3, 3, 1), 255.0))
+  clip = for_model(tf.fill((2, 3, 3, 1), 255.0))
   assert clip.shape == (2, 3, 3, 3) and (clip.numpy() == 0.5).all()
+  clip = for_model(tf.fill((2, 3, 3, 1), tf.constant(255, tf.uint8)))
+  assert clip.shape == (2, 3, 3, 3) and (pixels.to_model_range(clip.numpy()) == 0.5).all()
 
 
 @pytest.mark.parametrize(('length', 'frame_skip'), [(3, 1), (3, 2), (10, 1), (1, 7)])

@@ -11,7 +11,8 @@ import tensorflow as tf
 
 from tests.input.reading import config_of, first
 from tests.input.writing import write_shard
-from videogpt_jax.input import DatasetConfig, pipeline, shard_index, shards
+from videogpt_jax import pixels
+from videogpt_jax.input import DatasetConfig, contents, pipeline, shard_index, shards
 
 
 @pytest.mark.parametrize('encode', [np.ndarray.tobytes, lambda x: tf.io.encode_png(x).numpy()])
@@ -21,7 +22,7 @@ def test_shards_give_frames_labels_and_actions_of_the_same_moment(tmp_path, enco
   write_shard(tmp_path / 'test-0.tfrecord', lengths=(5,), first=7, encode=encode)
   shard_index.index_directory(str(tmp_path), class_names=('even', 'odd')).save(str(tmp_path))
   config = config_of('tfrecord', tmp_path)
-  assert pipeline.describe(config) == pipeline.DatasetInfo(4, 1, ('even', 'odd'), 2)
+  assert contents.describe(config) == contents.DatasetInfo(4, 1, ('even', 'odd'), 2)
   batches = pipeline.train_batches(config, batch_size=8, seed=0)
   seen = set()
   for _ in range(8):
@@ -44,7 +45,7 @@ def test_a_shard_cut_short_loses_its_last_records_only(tmp_path, caplog):
   content = (tmp_path / 'train-0.tfrecord').read_bytes()
   (tmp_path / 'train-0.tfrecord').write_bytes(content[:-9])
   with caplog.at_level(logging.WARNING):
-    assert pipeline.describe(config_of('tfrecord', tmp_path)).n_train == 2
+    assert contents.describe(config_of('tfrecord', tmp_path)).n_train == 2
   assert 'skipped 1 of 3: train-0.tfrecord record 2' in caplog.text
   shard, *_, problem = shard_index.index_shard(str(tmp_path / 'train-0.tfrecord'))
   assert len(shard.offsets) == 2 and 'after 2 records' in problem
@@ -78,13 +79,13 @@ def test_actions_that_are_not_one_a_frame_are_refused(tmp_path):
 def test_directories_without_shards_or_manifest_are_refused(tmp_path):
   config = config_of('tfrecord', tmp_path / 'shards')
   with pytest.raises(ValueError, match='is no directory'):
-    pipeline.describe(config)
+    contents.describe(config)
   write_shard(tmp_path / 'shards' / 'train-0.tfrecord')
   with pytest.raises(ValueError, match=r'no manifest\.json.*--index'):
-    pipeline.describe(config)
+    contents.describe(config)
   (tmp_path / 'shards' / 'manifest.json').write_text('{}')
   with pytest.raises(ValueError, match='cannot be read'):
-    pipeline.describe(config)
+    contents.describe(config)
   (tmp_path / 'shards' / 'train-0.tfrecord').write_text('no record')
   with pytest.raises(ValueError, match='no readable records'):
     shard_index.index_directory(str(tmp_path / 'shards'))
@@ -96,7 +97,7 @@ def test_training_records_are_held_out_where_there_are_no_test_shards(tmp_path):
   config = config_of('tfrecord', tmp_path, test_fraction=0.34)
   parts = {'train': [], 'test': []}
   for split in parts:
-    clips = pipeline.open_clips(config, split)
+    clips = contents.open_clips(config, split)
     parts[split] = [int(clips.read(i, 0.0)['video'][0, 0, 0, 0]) for i in range(clips.n)]
   assert len(parts['test']) == 3 and len({*parts['train'], *parts['test']}) == 9
 
@@ -133,15 +134,16 @@ def test_codes_come_with_what_a_prior_is_conditioned_on(tmp_path):
   assert batch['codes'].dtype == np.int32 and batch['codes'].shape == (20, 2, 4, 5)
   which = batch['codes'][:, 0, 0, 0] // 40
   assert set(which.tolist()) == {0, 1, 2}
-  np.testing.assert_allclose(batch['video'][:, 0, 0, 0, 0], which / 255 - 0.5, atol=1e-6)
+  video = pixels.to_model_range(batch['video'])
+  np.testing.assert_allclose(video[:, 0, 0, 0, 0], which / 255 - 0.5, atol=1e-6)
   assert (batch['label'] == 1).all()
   with pytest.raises(ValueError, match=r"holds codes.*'codes'"):
-    pipeline.describe(dataclasses.replace(config, source='tfrecord'))
+    contents.describe(dataclasses.replace(config, source='tfrecord'))
 
 
 def test_random_clips_are_reproducible_noise():
   config = config_of('random', '')
-  a, b = (first(config, 'train')['video'] for _ in range(2))
+  a, b = (pixels.to_model_range(first(config, 'train')['video']) for _ in range(2))
   np.testing.assert_array_equal(a, b)
   assert 0.2 < a.std() < 0.4
 
@@ -156,8 +158,8 @@ def test_it_is_known_what_has_been_through_lossy_compression(tmp_path):
     expected = 'JPEG frames' if encoding == 'jpeg' else 'frames of video files'
     if encoding == 'raw' and (not made or made['format'] in raw):
       expected = ''
-    assert pipeline.compression(config_of('tfrecord', directory)) == expected
-  assert pipeline.compression(config_of('folder', tmp_path)) == 'video files'
-  assert pipeline.compression(DatasetConfig()) == ''
-  of_builder = lambda name: pipeline.compression(DatasetConfig('tfds', name=name))
+    assert contents.compression(config_of('tfrecord', directory)) == expected
+  assert contents.compression(config_of('folder', tmp_path)) == 'video files'
+  assert contents.compression(DatasetConfig()) == ''
+  of_builder = lambda name: contents.compression(DatasetConfig('tfds', name=name))
   assert of_builder('ucf101/ucf101_1') and not of_builder('bair_robot_pushing_small')

@@ -1,12 +1,17 @@
 """TensorFlow Datasets builders, on two small ones of our own."""
 
+import concurrent.futures
+import dataclasses
+import logging
 import shutil
+import time
 
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from videogpt_jax.input import DatasetConfig, pipeline
+from videogpt_jax.input import DatasetConfig, contents, pipeline
+from videogpt_jax.input.sources import tfds as source
 
 
 class _Builder(tfds.core.GeneratorBasedBuilder):
@@ -129,7 +134,7 @@ def _config(path, name, **changes):
 
 def test_videos_with_classes(prepared):
   config = _config(prepared, 'fake_actions')
-  assert pipeline.describe(config) == pipeline.DatasetInfo(4, 2, ('jump', 'run'))
+  assert contents.describe(config) == contents.DatasetInfo(4, 2, ('jump', 'run'))
   batch = next(pipeline.train_batches(config, batch_size=8, seed=0))
   values = ((batch['video'].mean((2, 3, 4)) + 0.5) * 255).round().astype(int)
   assert (np.diff(values) == 1).all()
@@ -138,7 +143,7 @@ def test_videos_with_classes(prepared):
 
 def test_steps_with_actions(prepared):
   config = _config(prepared, 'fake_pushing', video_key='image_aux1')
-  assert pipeline.describe(config) == pipeline.DatasetInfo(5, 3, None, 4)
+  assert contents.describe(config) == contents.DatasetInfo(5, 3, None, 4)
   batch = next(pipeline.train_batches(config, batch_size=4, seed=0))
   moment = ((batch['video'][:, :, 0, 0, 0] + 0.5) * 255).round().astype(int) % 20
   np.testing.assert_array_equal(batch['actions'][..., 0], 4 * moment)
@@ -146,7 +151,7 @@ def test_steps_with_actions(prepared):
 
 def test_one_split_is_shared_out_and_the_last_frame_needs_no_action(prepared):
   config = _config(prepared, 'fake_net')
-  assert pipeline.describe(config) == pipeline.DatasetInfo(9, 1, None, 5)
+  assert contents.describe(config) == contents.DatasetInfo(9, 1, None, 5)
   batch = next(pipeline.train_batches(config, batch_size=8, seed=0))
   moment = ((batch['video'][:, :, 0, 0, 0] + 0.5) * 255).round().astype(int)
   assert set(moment[:, 0]) == {0, 1}
@@ -155,7 +160,7 @@ def test_one_split_is_shared_out_and_the_last_frame_needs_no_action(prepared):
 
 def test_images_of_the_steps_of_an_episode(prepared):
   config = _config(prepared, 'fake_episodes')
-  assert pipeline.describe(config) == pipeline.DatasetInfo(5, 3, None, 2)
+  assert contents.describe(config) == contents.DatasetInfo(5, 3, None, 2)
   batch = next(pipeline.train_batches(config, batch_size=6, seed=0))
   values = ((batch['video'][:, :, 0, 0, 0] + 0.5) * 255).round().astype(int)
   np.testing.assert_array_equal(batch['actions'], np.stack([values % 20, values // 20], -1))
@@ -169,17 +174,54 @@ def test_a_builder_is_found_by_its_files_where_its_code_is_not(prepared, tmp_pat
       file.write_text(file.read_text().replace('fake_actions', 'my_own_videos'))
     else:
       file.rename(file.with_name(file.name.replace('fake_actions', 'my_own_videos')))
-  info = pipeline.describe(_config(str(tmp_path / 'elsewhere'), 'my_own_videos'))
-  assert info == pipeline.DatasetInfo(4, 2, ('jump', 'run'))
+  info = contents.describe(_config(str(tmp_path / 'elsewhere'), 'my_own_videos'))
+  assert info == contents.DatasetInfo(4, 2, ('jump', 'run'))
 
 
 def test_a_builder_that_cannot_be_prepared_is_an_error_of_one_line(tmp_path):
   with pytest.raises(ValueError, match=r'fake_broken cannot be prepared.*no such server'):
-    pipeline.describe(_config(str(tmp_path), 'fake_broken'))
+    contents.describe(_config(str(tmp_path), 'fake_broken'))
+
+
+def test_processes_that_need_the_same_builder_prepare_it_once(tmp_path, monkeypatch, caplog):
+  prepared, original = [], FakeActions.download_and_prepare
+
+  def slow(self, **arguments):
+    prepared.append(self.name)
+    deadline = time.monotonic() + 10
+    while caplog.text.count('Waiting for another process') < 2 and time.monotonic() < deadline:
+      time.sleep(0.01)  # until both of the others wait
+    original(self, **arguments)
+
+  monkeypatch.setattr(FakeActions, 'download_and_prepare', slow)
+  open_builder = lambda _: source._open('fake_actions', str(tmp_path / 'data'))  # as a process does
+  with concurrent.futures.ThreadPoolExecutor(3) as pool, caplog.at_level(logging.INFO):
+    builders = list(pool.map(open_builder, range(3)))
+  assert prepared == ['fake_actions']
+  assert caplog.text.count('Waiting for another process') == 2
+  assert [list(builder.info.splits) for builder in builders] == [['train', 'test']] * 3
+  config = _config(str(tmp_path / 'data'), 'fake_actions')
+  assert contents.describe(config) == contents.DatasetInfo(4, 2, ('jump', 'run'))
+
+
+def test_a_bucket_is_locked_in_the_cache(tmp_path):
+  local, bucket = (source._lock_file(path) for path in ('/data/a/1.0.0', 'gs://bucket/a/1.0.0'))
+  assert str(local) == '/data/a/1.0.0.lock' and bucket.parent == tmp_path / 'cache/videogpt_jax'
+
+
+def test_frames_of_the_wanted_size_stay_8_bit(prepared):
+  sizes = {(6, 8): np.uint8, (6, 6): np.float32}
+  for name, keys in {'fake_actions': {}, 'fake_pushing': {'video_key': 'image_main'}}.items():
+    for size, dtype in sizes.items():
+      for _ in range(2):  # the second time from the cached manifest
+        config = dataclasses.replace(_config(prepared, name, **keys), resolution=size)
+        (batch,) = pipeline.test_batches(config, batch_size=3)
+        assert batch['video'].shape[2:4] == size and batch['video'].dtype == dtype
+        source._index.cache_clear()
 
 
 def test_what_is_missing_is_named(prepared):
   with pytest.raises(ValueError, match='image_main, image_aux1'):
-    pipeline.describe(_config(prepared, 'fake_pushing'))
+    contents.describe(_config(prepared, 'fake_pushing'))
   with pytest.raises(ValueError, match=r'no_such_thing.*no TensorFlow Datasets builder'):
-    pipeline.describe(_config(prepared, 'no_such_thing'))
+    contents.describe(_config(prepared, 'no_such_thing'))

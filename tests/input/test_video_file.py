@@ -1,16 +1,25 @@
 """Frames out of video files."""
 
+import dataclasses
 import pathlib
 
 import av
 import numpy as np
 import pytest
 
-from tests.input.writing import write_video
-from videogpt_jax.input import video_file
+from tests.input.shared_inputs import INPUTS, needs_inputs
+from tests.input.viewing import as_ffmpeg_shows
+from tests.input.writing import write_frames, write_video
+from videogpt_jax.framing import Framing
+from videogpt_jax.input.recording import BrokenRecordingError, pick, places
+from videogpt_jax.input.video_scan import scan
 
 CLIPS = pathlib.Path(__file__).parents[2] / '../shared/clips'
 needs_clips = pytest.mark.skipif(not CLIPS.exists(), reason=f'{CLIPS} is not here')
+
+
+def _read(recording, indices):
+  return np.stack(list(recording.frames(np.asarray(indices), None)))
 
 
 def _brightness(frames):
@@ -20,24 +29,23 @@ def _brightness(frames):
 @pytest.mark.parametrize('suffix', ['.mp4', '.avi', '.mkv', '.mov'])
 def test_frames_come_by_their_place_in_display_order(tmp_path, suffix):
   path = write_video(tmp_path / f'a{suffix}')
-  recording = video_file.scan(path)
-  assert len(recording.stamps) == 8
-  frames = video_file.read_frames(path, recording, np.array([2, 3, 3, 6]))
+  recording = scan(path)
+  assert len(recording) == 8
+  frames = _read(recording, [2, 3, 3, 6])
   assert frames.shape == (4, 36, 48, 3) and frames.dtype == np.uint8
   assert _brightness(frames) == [2, 3, 3, 6]
-  passed = video_file.iterate_frames(path, iter([0, 2, 2, 7]))
-  assert _brightness(np.stack(list(passed))) == [0, 2, 2, 7]
+  assert _brightness(_read(recording, [0, 2, 2, 7])) == [0, 2, 2, 7]
 
 
 def test_a_frame_rate_takes_what_is_on_display(tmp_path):
   path = write_video(tmp_path / 'a.mkv', stamps=[0, 1, 2, 6, 7, 8, 9, 10])  # tenths of a second
-  recording = video_file.scan(path)
-  assert recording.seekable
-  assert recording.pick(0.0, 5, fps=5.0).tolist() == [0, 2, 2, 3, 5]
-  assert recording.pick(0.0, 3, frame_skip=3).tolist() == [0, 3, 6]
-  assert recording.places(5, fps=5.0) == 3 and recording.places(6, fps=5.0) == 1
-  assert recording.places(7, fps=5.0) == 0
-  assert recording.pick(0.99, 5, fps=5.0).tolist() == [2, 2, 3, 5, 7]
+  recording = scan(path)
+  assert len(recording.keys)
+  assert pick(recording, 0.0, 5, fps=5.0).tolist() == [0, 2, 2, 3, 5]
+  assert pick(recording, 0.0, 3, frame_skip=3).tolist() == [0, 3, 6]
+  assert places(recording, 5, fps=5.0) == 3 and places(recording, 6, fps=5.0) == 1
+  assert places(recording, 7, fps=5.0) == 0
+  assert pick(recording, 0.99, 5, fps=5.0).tolist() == [2, 2, 3, 5, 7]
 
 
 @pytest.mark.parametrize(
@@ -47,34 +55,34 @@ def test_a_frame_rate_takes_what_is_on_display(tmp_path):
 def test_a_file_that_is_no_video_is_broken(tmp_path, content, reason):
   path = tmp_path / 'a.mp4'
   path.write_bytes(content)
-  with pytest.raises(video_file.BrokenVideoError, match=reason):
-    video_file.scan(path)
+  with pytest.raises(BrokenRecordingError, match=reason):
+    scan(path)
 
 
 def test_a_file_that_changed_since_it_was_scanned_is_reported(tmp_path):
-  recording = video_file.scan(write_video(tmp_path / 'a.mp4'))
-  path = write_video(tmp_path / 'a.mp4', n_frames=4)
-  with pytest.raises(video_file.BrokenVideoError, match='has changed'):
-    video_file.read_frames(path, recording, np.array([5, 6]))
+  recording = scan(write_video(tmp_path / 'a.mp4'))
+  write_video(tmp_path / 'a.mp4', n_frames=4)
+  with pytest.raises(BrokenRecordingError, match='has changed'):
+    _read(recording, [5, 6])
 
 
 @needs_clips
 @pytest.mark.parametrize('name', ['carphone.mp4', 'flipping_a_pancake.mkv', 'cockatoo.mp4'])
 def test_seeking_gives_the_frames_that_decoding_from_the_start_gives(name):
   path = CLIPS / name
-  recording = video_file.scan(path)
-  n = len(recording.stamps)
+  recording = scan(path)
+  n = len(recording)
   indices = np.array([n * 2 // 3, n * 2 // 3 + 4])
   np.testing.assert_array_equal(
-    video_file.read_frames(path, recording, indices),
-    np.stack(list(video_file.iterate_frames(path, iter(indices)))),
+    _read(recording, indices),
+    _read(dataclasses.replace(recording, keys=recording.keys[:1]), indices),
   )
 
 
 @needs_clips
 def test_a_turned_video_comes_out_upright():
   path = CLIPS / 'rotated_90.mov'
-  frames = video_file.read_frames(path, video_file.scan(path), np.arange(3))
+  frames = _read(scan(path), np.arange(3))
   assert frames.shape == (3, 568, 320, 3)
   with av.open(str(path)) as container:
     lying = next(container.decode(video=0)).to_ndarray(format='rgb24')
@@ -83,11 +91,102 @@ def test_a_turned_video_comes_out_upright():
 
 @needs_clips
 def test_time_stamps_out_of_order_come_in_display_order():
-  recording = video_file.scan(CLIPS / 'unordered_pts.mov')
+  recording = scan(CLIPS / 'unordered_pts.mov')
   np.testing.assert_allclose(recording.times, np.arange(4) / 32)
 
 
 @needs_clips
 def test_a_file_that_breaks_off_is_broken():
-  with pytest.raises(video_file.BrokenVideoError, match='after 28 frames'):
-    video_file.scan(CLIPS / 'corrupted.mp4')
+  with pytest.raises(BrokenRecordingError, match='after 28 frames'):
+    scan(CLIPS / 'corrupted.mp4')
+
+
+COUNTS = {
+  'av1.mp4': 24,
+  'avi_title_latin1.avi': 24,
+  'gif_delays_20ms_then_500ms.gif': 20,
+  'gif_transparent.gif': 20,
+  'h263.3gp': 24,
+  'h264.ts': 24,
+  'h264_3_bytes_flipped.mp4': 24,
+  'hevc_hdr_pq.mp4': 24,
+  'mkv_cover_picture_first.mkv': 24,
+  'mkv_size_changes.mkv': 48,
+  'mp4_mirrored.mp4': 24,
+  'mp4_pixels_twice_as_wide.mp4': 24,
+  'wmv2.wmv': 24,
+}
+
+
+@needs_inputs
+@pytest.mark.parametrize('name', COUNTS)
+def test_packets_tell_what_decoding_tells(name):
+  recording = scan(INPUTS / name)
+  assert len(recording) == COUNTS[name]
+  with av.open(str(INPUTS / name), metadata_errors='replace') as container:
+    stream = container.streams.video[1 if 'cover' in name else 0]
+    stamps = [frame.pts for frame in container.decode(stream)]
+  assert recording.stamps.tolist() == stamps
+  some = np.array([3, 7, 7, len(recording) - 1])
+  skipping = list(recording.frames(some, Framing((9, 9))))
+  everything = list(recording.frames(np.arange(len(recording)), Framing((9, 9))))
+  np.testing.assert_array_equal(skipping, [everything[i] for i in some])
+
+
+@needs_inputs
+def test_a_frame_rate_goes_by_the_time_that_frames_are_shown():
+  recording = scan(INPUTS / 'gif_delays_20ms_then_500ms.gif')
+  picked = pick(recording, 0.0, 8, fps=2.0)
+  np.testing.assert_allclose(recording.times[picked][1:], 0.5 * np.arange(1, 8), atol=0.5)
+  assert picked[1] > 9 and (np.diff(picked[1:]) <= 1).all()
+
+
+CODECS = {
+  'libx264': ('mp4', 'mkv', 'mov', 'ts', 'flv', 'avi'),
+  'libx265': ('mp4', 'mkv'),
+  'mpeg4': ('avi', 'mp4', 'mkv'),
+  'mpeg2video': ('ts', 'mpg', 'mkv'),
+  'mpeg1video': ('mpg',),
+  'libvpx': ('webm',),
+  'libvpx-vp9': ('webm',),
+  'libsvtav1': ('mp4',),
+  'mjpeg': ('avi', 'mov'),
+  'wmv2': ('wmv',),
+  'flv': ('flv',),
+  'ffv1': ('mkv',),
+  'prores_ks': ('mov',),
+  'huffyuv': ('avi',),
+}
+FORMS = {'mjpeg': 'yuvj420p', 'prores_ks': 'yuv422p10le', 'huffyuv': 'yuv422p'}
+QUICK = {
+  'libx265': {'preset': 'ultrafast', 'x265-params': 'log-level=none:bframes=2'},
+  'libx264': {'preset': 'veryfast', 'g': '9', 'bf': '2'},
+  'mpeg4': {'bf': '2', 'g': '9', 'b': '4000000'},
+  'mpeg2video': {'bf': '2', 'g': '9', 'b': '4000000'},
+  'libsvtav1': {'preset': '12', 'svtav1-params': 'logo=0'},
+  'libvpx': {'deadline': 'realtime', 'cpu-used': '8'},
+  'libvpx-vp9': {'deadline': 'realtime', 'cpu-used': '8'},
+}
+
+
+@pytest.mark.parametrize(
+  ('codec', 'suffix'),
+  [(codec, suffix) for codec, suffixes in CODECS.items() for suffix in suffixes],
+)
+def test_every_codec_and_container_gives_each_frame_its_place(tmp_path, codec, suffix):
+  images = [np.full((64, 80, 3), 10 * i + 5, np.uint8) for i in range(24)]
+  path = write_frames(
+    tmp_path / f'a.{suffix}',
+    images,
+    codec=codec,
+    form=FORMS.get(codec, 'yuv420p'),
+    options=QUICK.get(codec),
+    rate=25,
+  )
+  recording = scan(path)
+  assert len(recording) == 24
+  assert np.diff(recording.times) == pytest.approx(1 / 25, abs=2e-3)
+  decoded = list(as_ffmpeg_shows(path))
+  assert (np.diff([image.mean() for image in decoded]) > 0).all()
+  for some in ([0, 1, 2], [11, 13, 20], [23]):
+    np.testing.assert_array_equal(_read(recording, some), np.stack([decoded[i] for i in some]))

@@ -1,11 +1,15 @@
 """Writes small videos and shards whose frames can be told by their brightness."""
 
+import io
 import pathlib
+import tarfile
 from fractions import Fraction
 
 import av
+import h5py
 import numpy as np
 import tensorflow as tf
+from PIL import Image
 
 
 def write_video(path: pathlib.Path, n_frames=8, height=36, width=48, stamps=None, codec='mpeg4'):
@@ -20,6 +24,33 @@ def write_video(path: pathlib.Path, n_frames=8, height=36, width=48, stamps=None
       frame = av.VideoFrame.from_ndarray(image, format='rgb24')
       frame.pts, frame.time_base = stamps[i] if stamps else i, Fraction(1, 10)
       container.mux(stream.encode(frame))
+    container.mux(stream.encode())
+  return path
+
+
+def write_frames(
+  path: pathlib.Path,
+  frames,
+  codec='libx264',
+  form='yuv420p',
+  source='rgb24',
+  options=None,
+  prepare=None,
+  rate=10,
+):
+  """A video of frames [h w C] of the format `source`, stored as `form`.
+
+  `prepare` may set what else the stream says.
+  """
+  path.parent.mkdir(parents=True, exist_ok=True)
+  with av.open(str(path), 'w') as container:
+    quick = {'preset': 'ultrafast', 'crf': '12'} if codec == 'libx264' else {}
+    stream = container.add_stream(codec, rate=rate, options=quick | (options or {}))
+    stream.height, stream.width, stream.pix_fmt = *frames[0].shape[:2], form
+    if prepare:
+      prepare(stream)
+    for image in frames:
+      container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format=source)))
     container.mux(stream.encode())
   return path
 
@@ -42,3 +73,34 @@ def write_shard(
       example = tf.train.Example(features=tf.train.Features(feature=features))
       writer.write(example.SerializeToString())
   return path
+
+
+def grey_frames(n, first=0, size=(6, 8)):
+  """Frame i of uint8 [n h w 3] has brightness 10 (first + i)."""
+  values = 10 * (first + np.arange(n, dtype=np.uint8))
+  return np.broadcast_to(values[:, None, None, None], (n, *size, 3)).copy()
+
+
+def write_images(folder, numbers, pattern='{}.png', first=0):
+  folder.mkdir(parents=True, exist_ok=True)
+  for i, n in enumerate(numbers):
+    Image.fromarray(grey_frames(1, first + i)[0]).save(folder / pattern.format(n))
+
+
+def write_demos(path, n=3, cameras=('front', 'wrist'), masks=True, n_frames=4):
+  with h5py.File(path, 'w') as file:
+    for i in range(n):
+      for c, camera in enumerate(cameras):
+        file[f'data/demo_{i}/obs/{camera}_image'] = grey_frames(n_frames, 5 * i + c)
+      file[f'data/demo_{i}/actions'] = np.full((n_frames, 2), i, np.float32)
+    if masks:
+      file['mask/train'] = [b'demo_0', b'demo_2']
+      file['mask/valid'] = [b'demo_1']
+
+
+def write_tar(path, files):
+  with tarfile.open(path, 'w') as tar:
+    for name, content in files.items():
+      info = tarfile.TarInfo(name)
+      info.size = len(content)
+      tar.addfile(info, io.BytesIO(content))

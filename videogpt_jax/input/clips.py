@@ -1,4 +1,4 @@
-"""The common form of all sources, and what turns a recording into a clip.
+"""The form that every source gives its clips, and what turns a recording into a clip.
 
 Letters: T H W frames, height, width of a clip; h w height and width of a recording; C colour.
 """
@@ -6,14 +6,17 @@ Letters: T H W frames, height, width of a clip; h w height and width of a record
 import contextlib
 import dataclasses
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 
 import numpy as np
 import tensorflow as tf
 
+from videogpt_jax.errors import UserError
+from videogpt_jax.resize import fitted_size
+
 _log = logging.getLogger(__name__)
 
-# A machine's accelerators belong to JAX. Too late where a program has used TensorFlow already.
+# Leaves the accelerators to JAX. Fails where the program has used TensorFlow already.
 with contextlib.suppress(RuntimeError):
   tf.config.set_visible_devices([], 'GPU')
   tf.config.set_visible_devices([], 'TPU')
@@ -21,19 +24,21 @@ with contextlib.suppress(RuntimeError):
 
 @dataclasses.dataclass(frozen=True)
 class Clips:
-  """One split of a data set: clips by their number.
+  """One split of a data set: clips by number.
 
   Attributes:
-    n: how many recordings there are.
+    n: number of recordings.
     read: (index int64 [] in [0, n), start float32 [] in [0, 1)) -> the clip, as tensors, inside a
-      tf.data graph. `start` says where in the recording the clip begins, 0 the first place and 1
-      behind the last. The clip holds either `video`, uint8 or float32 [T h w C] in [0, 255], or
-      what a model is fed with as it stands (`codes`); besides, `label` int32 [] and `actions`
-      float32 [T A] where the source has them.
-    class_names: of the labels, or None.
+      tf.data graph. `start` is the position of the clip in the recording: 0 is the first possible
+      one, 1 lies behind the last. A clip has either `video`, uint8 or float32 [T h w C] in
+      [0, 255], or `codes`, which are passed on unchanged; and, where the source has them, `label`
+      int32 [] and `actions` float32 [T A]. A uint8 video whose static shape is that of the frames
+      asked for is passed on as uint8.
+    class_names: names of the labels, or None.
     action_dim: size of an action (A), or None.
-    lengths: int [n], frames of each recording, or None where clips are generated.
-    skipped: one line a recording that cannot be used: which, and why.
+    lengths: int [n], number of frames of each recording; None where clips are generated.
+    skipped: one line for each recording that cannot be used, with the reason.
+    frame_rate: frames a second of most clips, or 0 where it is unknown.
   """
 
   n: int
@@ -42,37 +47,43 @@ class Clips:
   action_dim: int | None = None
   lengths: np.ndarray | None = None
   skipped: tuple[str, ...] = ()
+  frame_rate: float = 0.0
 
 
-_N_NAMED = 20  # skipped recordings that a message names; there may be thousands
+def resolve(split: str, there: Container[str]) -> str:
+  """Returns a split's name: where only one of val and test is there, either name means it."""
+  return split if split in there else {'val': 'test', 'test': 'val'}.get(split, split)
+
+
+_N_NAMED = 20  # skipped recordings in a message; there may be thousands
 
 
 def tell_skipped(path, skipped, n_usable: int):
-  """Warns of recordings that are left out.
+  """Logs a warning about recordings that are left out.
 
   Args:
-    path: of the data set.
-    skipped: one line a recording.
-    n_usable: how many are left.
+    path: path of the data set.
+    skipped: one line for each recording.
+    n_usable: number of recordings that are left.
   Raises:
-    ValueError: none is left.
+    UserError: none is left.
   """
   more = f'; and {len(skipped) - _N_NAMED} more' if len(skipped) > _N_NAMED else ''
   reasons = '; '.join(skipped[:_N_NAMED]) + more
   if not n_usable:
-    raise ValueError(f'{path} holds no usable clip: {reasons or "it is empty"}')
+    raise UserError(f'{path} holds no usable clip: {reasons or "it is empty"}')
   if skipped:
     _log.warning('%s: skipped %d of %d: %s', path, len(skipped), n_usable + len(skipped), reasons)
 
 
 def window(start, n_frames, length: int, frame_skip: int = 1):
-  """The frames that a clip takes from a recording.
+  """Returns the frames of a recording that make up a clip.
 
   Args:
     start: float32 [] in [0, 1).
-    n_frames: int [], of the recording; at least (length - 1) * frame_skip + 1.
+    n_frames: int [], length of the recording; at least (length - 1) * frame_skip + 1.
     length: frames of the clip (T).
-    frame_skip: distance of two frames.
+    frame_skip: distance between two frames.
   Returns:
     int32 [T], in [0, n_frames).
   """
@@ -81,37 +92,60 @@ def window(start, n_frames, length: int, frame_skip: int = 1):
   return tf.minimum(first, places - 1) + tf.range(length) * frame_skip
 
 
-def resize_and_crop(video, resolution: int, antialias: bool = False):
-  """Resizes the shorter side to `resolution`, then crops the longer one about the centre.
+def resize_and_crop(
+  video, size: tuple[int, int], antialias: bool = False, fit: str = 'crop', position=None
+):
+  """Resizes frames to cover `size`, then crops them about the centre; or as `fit` says.
 
-  Bilinear with half-pixel centres. The longer side is rounded up, an odd margin leaves its extra
-  pixel at the bottom or right.
+  Bilinear with half-pixel centres. An odd margin leaves its extra pixel at the bottom or right.
 
   Args:
     video: uint8 or float32 [T h w C], h and w possibly unknown until run.
-    resolution: H = W.
+    size: (H, W).
     antialias: filter before scaling down.
+    fit: one of `videogpt_jax.framing.FITS`.
+    position: float32 [2] in [0, 1), where to crop instead: down and right of all possible places.
   Returns:
-    float32 [T resolution resolution C], in the input's range.
-  Source: the published implementation's preprocessing, whose outputs the tests compare with.
+    float32 [T H W C] in the input's range; the input itself where its static shape is that already.
+  Source: the published preprocessing, see `videogpt_jax.resize`.
   """
-  video = tf.cast(video, tf.float32)
-  if video.shape[1] != resolution or video.shape[2] != resolution:
-    size = tf.shape(video)[1:3]
-    size = -(-size * resolution // tf.reduce_min(size))
-    video = tf.image.resize(video, size, 'bilinear', antialias=antialias)
-    top, left = tf.unstack((size - resolution) // 2)
-    video = video[:, top : top + resolution, left : left + resolution]
-  return tf.ensure_shape(video, (None, resolution, resolution, None))
+  if tuple(video.shape[1:3]) == size:
+    return video
+  height, width = video.shape[1:3]
+  if height and width:
+    fitted = fitted_size(height, width, size, fit)
+  else:
+    fitted = tf.numpy_function(
+      lambda shape: np.int32(fitted_size(*shape.tolist(), size, fit)),
+      [tf.shape(video)[1:3]],
+      tf.int32,
+      stateful=False,
+    )
+    fitted = tf.ensure_shape(fitted, (2,))
+  video = tf.image.resize(video, fitted, 'bilinear', antialias=antialias)
+  if fit == 'pad':
+    top, left = (size[0] - fitted[0]) // 2, (size[1] - fitted[1]) // 2
+    video = tf.image.pad_to_bounding_box(video, top, left, *size)
+  else:
+    margin = fitted[0] - size[0], fitted[1] - size[1]
+    if position is None:
+      top, left = margin[0] // 2, margin[1] // 2
+    else:
+      places = tf.cast(tf.stack(margin) + 1, tf.float32)
+      top, left = tf.unstack(tf.cast(position * places, tf.int32))
+    video = video[:, top : top + size[0], left : left + size[1]]
+  return tf.ensure_shape(tf.cast(video, tf.float32), (None, *size, None))
 
 
-def to_model_range(video):
-  """float32 [T H W C] in [0, 255], C 1 or 3 -> float32 [T H W 3] in [-0.5, 0.5]."""
-  return tf.broadcast_to(video / 255 - 0.5, (*video.shape[:-1], 3))
+def for_model(video):
+  """[T H W C] with C 1 or 3 -> [T H W 3]: uint8 as it is, float32 from [0, 255] to [-0.5, 0.5]."""
+  if video.dtype != tf.uint8:
+    video = video / 255 - 0.5
+  return tf.broadcast_to(video, (*video.shape[:-1], 3))
 
 
 def decode_images(images, n_channels: int):
-  """PNG or JPEG files, string [T], to uint8 [T h w C]."""
+  """Decodes PNG or JPEG files, string [T], to uint8 [T h w C]."""
   video = tf.map_fn(
     lambda image: tf.io.decode_image(image, n_channels, expand_animations=False),
     images,

@@ -1,4 +1,4 @@
-"""Writes codes as shards, from which a prior trains without running the encoder."""
+"""Writes codes as shards, so that a prior trains without running the encoder."""
 
 import json
 import math
@@ -8,12 +8,15 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from videogpt_jax import pixels
+from videogpt_jax.errors import UserError
 from videogpt_jax.input.config import DatasetConfig
-from videogpt_jax.input.pipeline import crop_batches, open_clips
+from videogpt_jax.input.contents import open_clips
+from videogpt_jax.input.pipeline import crop_batches
 from videogpt_jax.input.shard_index import index_directory
 from videogpt_jax.input.shards import MANIFEST, Manifest, load_manifest
 
-_JOB = 'encode.json'  # what a directory of codes was begun as
+_JOB = 'encode.json'  # settings that a directory of codes was begun with
 _CLIPS_PER_SHARD = 512
 
 
@@ -29,20 +32,21 @@ def write_codes(
   made_from: Mapping[str, Any],
   progress: Callable[[int, int], None],
 ) -> Manifest:
-  """Encodes every clip of a data set; begun before, goes on with the shards that are missing.
+  """Encodes every clip of a data set. Resumes with the shards that are missing.
 
   Args:
-    config: the video.
-    encode: float32 [B T H W 3] in [-0.5, 0.5] -> int32 [B t h w].
-    out: directory of the shards, local or on a bucket.
-    n_crops: how often a training clip is cut by chance and encoded.
-    n_cond_frames: first frames to keep beside the codes, in 8 bits, for a prior that needs them.
-    batch_size: clips encoded at a time.
-    seed: of the cuts.
-    made_from: what tells this tokenizer from another.
-    progress: told (clips done, clips in all) as it goes.
+    config: data set of videos.
+    encode: `video` of a batch (see `pipeline.train_batches`) -> int32 [B t h w].
+    out: directory of the shards, local or in a bucket.
+    n_crops: number of random crops of each training clip.
+    n_cond_frames: number of first frames to store with the codes, as uint8, for a prior conditioned
+      on frames.
+    batch_size: clips to encode at a time.
+    seed: seed of the random crops.
+    made_from: identifies the tokenizer.
+    progress: called with (clips done, all clips) after each batch.
   Raises:
-    ValueError: `out` was begun with other settings, or the data is missing or broken.
+    UserError: `out` was begun with other settings, or the data is missing or broken.
   """
   job = dict(made_from) | {
     'dataset': {key: getattr(config, key) for key in config.__dataclass_fields__},
@@ -59,7 +63,9 @@ def write_codes(
     for i in range(n_shards):
       numbers = range(i * _CLIPS_PER_SHARD, min(clips.n, (i + 1) * _CLIPS_PER_SHARD))
       path = tf.io.gfile.join(out, f'{split}-{i:05d}-of-{n_shards:05d}.tfrecord')
-      if not tf.io.gfile.exists(path):
+      if tf.io.gfile.exists(path):
+        progress(n_done + len(numbers), n)
+      else:
         crops = n_crops if split == 'train' else 1
         batches = crop_batches(
           config, split, numbers, n_crops=crops, batch_size=batch_size, seed=seed
@@ -67,8 +73,7 @@ def write_codes(
         for n_written in _write_shard(path, batches, encode, crops, n_cond_frames):
           progress(n_done + n_written, n)
       n_done += len(numbers)
-      progress(n_done, n)
-  shape = (n_cond_frames, config.resolution, config.resolution, 3)
+  shape = (n_cond_frames, *config.frame_size, 3)
   manifest = index_directory(
     out,
     class_names=splits['train'].class_names,
@@ -80,7 +85,7 @@ def write_codes(
 
 
 def _claim(out, job) -> bool:
-  """Notes what `out` is begun as; whether it is finished already."""
+  """Records the settings in `out`, and returns whether it is finished already."""
   tf.io.gfile.makedirs(out)
   path = tf.io.gfile.join(out, _JOB)
   job = json.loads(json.dumps(job))
@@ -88,23 +93,24 @@ def _claim(out, job) -> bool:
     with tf.io.gfile.GFile(path) as file:
       begun = json.load(file)
     if differing := [key for key in job if begun.get(key) != job[key]]:
-      raise ValueError(f'{out} was begun with other {" and ".join(differing)}; name another --out')
+      raise UserError(f'{out} was begun with other {" and ".join(differing)}; name another --out')
   elif tf.io.gfile.listdir(out):
-    raise ValueError(f'{out} holds other files; name an empty or new --out')
+    raise UserError(f'{out} holds other files; name an empty or new --out')
   with tf.io.gfile.GFile(path, 'w') as file:
     json.dump(job, file)
   return tf.io.gfile.exists(tf.io.gfile.join(out, MANIFEST))
 
 
 def _write_shard(path, batches, encode, n_crops, n_cond_frames) -> Iterator[int]:
-  """Gives how many clips are written, after each batch."""
+  """Yields the number of clips written so far, after each batch."""
   partial = f'{path}.partial'
   crops, n_written = [], 0
   with tf.io.TFRecordWriter(partial) as writer:
     for batch in batches:
       batch['codes'] = np.asarray(encode(batch['video']))
-      video = batch['video'][:, :n_cond_frames]
-      batch['video'] = np.round((video + 0.5) * 255).astype(np.uint8)
+      frames = batch.pop('video')[:, :n_cond_frames]
+      if n_cond_frames:
+        batch['video'] = pixels.to_uint8(frames)
       n = int(batch['mask'].sum())
       crops += [{key: batch[key][i] for key in batch} for i in range(n)]
       while len(crops) >= n_crops:
@@ -116,7 +122,7 @@ def _write_shard(path, batches, encode, n_crops, n_cond_frames) -> Iterator[int]
 
 
 def _example(crops, n_cond_frames) -> bytes:
-  """The record of one clip's crops, as shards.py describes it."""
+  """Returns the record of one clip's crops, in the format of shards.py."""
   codes = [crop['codes'].astype('<i4').tobytes() for crop in crops]
   features = {
     'codes': tf.train.Feature(bytes_list=tf.train.BytesList(value=codes)),

@@ -1,4 +1,4 @@
-"""Finds out what a TFRecord shard holds by reading it once."""
+"""Indexes TFRecord shards by reading them once."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -6,30 +6,32 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
+from videogpt_jax.errors import UserError
 from videogpt_jax.input.shards import Manifest, Shard
 
 _BLOCK = 1 << 20
 
 
 def index_directory(directory: str, **fields) -> Manifest:
-  """The manifest of shards named SPLIT-*.tfrecord*, SPLIT being train or test.
+  """Returns the manifest of the shards train-*.tfrecord* and test-*.tfrecord*.
 
   Args:
-    directory: local, or a bucket.
-    **fields: of the manifest that the shards do not tell, such as class_names (numbers if not
-      given) and frames_key.
+    directory: local, or in a bucket.
+    **fields: fields of the manifest that the shards do not state, such as class_names (by default
+      numbers) and frames_key.
   Raises:
-    ValueError: no shards, or none that is readable, or shards that differ in kind.
+    UserError: there are no readable shards, or shards of different kinds.
   """
   files = {
     split: sorted(tf.io.gfile.glob(tf.io.gfile.join(directory, f'{split}-*.tfrecord*')))
-    for split in ('train', 'test')
+    for split in ('train', 'val', 'test')
   }
+  files = {split: found for split, found in files.items() if found or split != 'val'}
   return index_files(directory, files, **fields)
 
 
 def index_files(directory: str, files: Mapping[str, Sequence[str]], **fields) -> Manifest:
-  """As `index_directory`, for the given files of each split."""
+  """Like `index_directory`, for the given files of each split."""
   keys = {k: fields[k] for k in ('frames_key', 'actions_key', 'action_dim') if k in fields}
   splits, kinds, skipped, n_classes = {}, set(), [], {}
   for split in files:
@@ -40,7 +42,7 @@ def index_files(directory: str, files: Mapping[str, Sequence[str]], **fields) ->
     n_classes[split] = max([0, *(n for _, _, n, _ in found)])
   if len(kinds) != 1:
     what = f'shards of different kinds: {sorted(kinds)}' if kinds else 'no readable records'
-    raise ValueError(
+    raise UserError(
       f'{directory} holds {what}; it needs train-*.tfrecord and test-*.tfrecord of one kind'
       + ''.join(f'; {problem}' for problem in skipped)
     )
@@ -61,7 +63,7 @@ def _check_classes(directory, train, test):
       split: f'labels up to {n - 1}' if n else 'no labels'
       for split, n in (('train', train), ('test', test))
     }
-    raise ValueError(
+    raise UserError(
       f'{directory}: the training shards have {of["train"]}, the test shards {of["test"]}; '
       'a test class needs training videos'
     )
@@ -73,13 +75,13 @@ def index_shard(
   actions_key: str = 'actions',
   action_dim: int | None = None,
 ) -> tuple[Shard, tuple | None, int, str]:
-  """What a shard holds.
+  """Indexes one shard.
 
   Returns:
-    the shard; (encoding, shape, action_dim) of its records, None if there is none; how many classes
-    its labels need; what is wrong with it, or ''.
+    The shard; (encoding, shape, action_dim) of its records, or None if it has none; the number of
+    classes that its labels need; what is wrong with it, or ''.
   Raises:
-    ValueError: a record is no clip, or its actions are not one a frame.
+    UserError: a record is no clip, or its frames have different numbers of actions.
   """
   offsets, lengths, kind, n_classes, problem, end = [], [], None, 0, '', 0
   try:
@@ -87,7 +89,7 @@ def index_shard(
       clip = tf.train.Example.FromString(record).features.feature
       images = clip['codes' if 'codes' in clip else frames_key].bytes_list.value
       if not images:
-        raise ValueError(
+        raise UserError(
           f'{path}: record {number} has neither {frames_key} nor codes; see docs/data.md'
         )
       n_actions = len(clip[actions_key].float_list.value)
@@ -105,9 +107,9 @@ def index_shard(
 def _kind(clip, images, action_dim, path):
   shape = tuple(clip['shape'].int64_list.value)
   if action_dim != int(action_dim):
-    raise ValueError(
+    raise UserError(
       f'{path}: {action_dim * len(images):.0f} numbers are no actions of {len(images)} frames; '
-      'store as many for each frame'
+      'store the same number for each frame'
     )
   action_dim = int(action_dim) or None
   if 'codes' in clip:
@@ -116,7 +118,7 @@ def _kind(clip, images, action_dim, path):
     encoding = 'png' if images[0].startswith(b'\x89') else 'jpeg'
     return encoding, tuple(tf.io.decode_image(images[0]).shape), action_dim
   if not shape or np.prod(shape) != len(images[0]):
-    raise ValueError(
+    raise UserError(
       f'{path}: a frame of {len(images[0])} bytes is neither PNG nor JPEG, nor raw of shape {shape}'
     )
   return 'raw', shape, action_dim

@@ -1,12 +1,12 @@
 """TFRecord shards read by record number, and the manifest that says where each record lies.
 
-A record is a tf.train.Example with (under these names, or those that the manifest gives)
-  frames: bytes [n], an image each: raw uint8 [h w 3], or a PNG or JPEG file; or, instead,
-  codes: bytes [n], an encoded crop each: int32 [t h w], little-endian;
-  shape: int64 [3], of raw frames or of codes;
+A record is a tf.train.Example with these features (the manifest may give other names):
+  frames: bytes [n], one image each: raw uint8 [h w 3], or a PNG or JPEG file; or, instead,
+  codes: bytes [n], one encoded crop each: int32 [t h w], little-endian;
+  shape: int64 [3], shape of raw frames or of codes;
   label: int64 [1], optional;
   actions: float [n * A], optional, by frame;
-  first_frames: bytes [n], optional, beside codes: the uint8 [n_cond_frames h w 3] of each crop.
+  first_frames: bytes [n], optional, with codes: uint8 [n_cond_frames h w 3] of each crop.
 """
 
 import concurrent.futures
@@ -18,7 +18,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
-from videogpt_jax.input.clips import tell_skipped
+from videogpt_jax.errors import UserError, UserFileError
+from videogpt_jax.input.clips import resolve, tell_skipped
 
 MANIFEST = 'manifest.json'
 
@@ -29,10 +30,10 @@ class Shard:
 
   Attributes:
     file: name, relative to the manifest.
-    n_bytes: its size.
-    sha256: of its content.
-    offsets: where each record begins.
-    lengths: frames (or encoded crops) of each record.
+    n_bytes: size of the file.
+    sha256: digest of its content.
+    offsets: first byte of each record.
+    lengths: number of frames (or encoded crops) in each record.
   """
 
   file: str
@@ -47,14 +48,15 @@ class Manifest:
   """What a directory of shards holds.
 
   Attributes:
-    encoding: of what is in a record: 'raw', 'png', 'jpeg' or 'codes'.
-    shape: of one frame (h w 3), or of the codes of one clip (t h w).
-    splits: the shards of each split.
-    class_names: of the labels, or None.
+    encoding: content of the records: 'raw', 'png', 'jpeg' or 'codes'.
+    shape: shape of one frame (h w 3), or of the codes of one clip (t h w).
+    splits: shards of each split.
+    class_names: names of the labels, or None.
     action_dim: size of an action, or None.
-    made_from: how the shards were made, for the record.
-    skipped: one line a recording that could not be used.
+    made_from: how the shards were made.
+    skipped: one line for each recording that could not be used.
     frames_key, actions_key: names of these features.
+    same_size: whether all frames are known to have `shape`, as raw ones do anyway.
   """
 
   encoding: str
@@ -66,9 +68,10 @@ class Manifest:
   skipped: Sequence[str] = ()
   frames_key: str = 'frames'
   actions_key: str = 'actions'
+  same_size: bool = False
 
   def totals(self) -> dict[str, dict[str, int]]:
-    """Clips and frames of each split."""
+    """Returns the number of clips and frames in each split."""
     return {
       split: {
         'clips': sum(len(shard.offsets) for shard in shards),
@@ -78,7 +81,7 @@ class Manifest:
     }
 
   def save(self, directory: str):
-    """Writes it as JSON, with the totals of each split for human eyes, atomically."""
+    """Writes the manifest as JSON, atomically, with the totals of each split for readers."""
     text = json.dumps({'totals': self.totals()} | dataclasses.asdict(self))
     partial = tf.io.gfile.join(directory, f'.{MANIFEST}')
     with tf.io.gfile.GFile(partial, 'w') as file:
@@ -88,16 +91,16 @@ class Manifest:
 
 @functools.lru_cache(maxsize=8)
 def load_manifest(directory: str) -> Manifest:
-  """The manifest of a directory.
+  """Returns the manifest of a directory.
 
   Raises:
-    ValueError: there is no such directory, or no readable manifest in it.
+    UserError: there is no such directory, or no readable manifest in it.
   """
   if not tf.io.gfile.isdir(directory):
-    raise ValueError(f'dataset.path ({directory}) is no directory; name one of shards')
+    raise UserFileError(f'dataset.path ({directory}) is no directory; name one of shards')
   path = tf.io.gfile.join(directory, MANIFEST)
   if not tf.io.gfile.exists(path):
-    raise ValueError(
+    raise UserFileError(
       f'{directory} has no {MANIFEST}; make the shards with data/prepare.py, or index your own: '
       f'python data/prepare.py --index={directory}'
     )
@@ -110,17 +113,17 @@ def load_manifest(directory: str) -> Manifest:
     }
     return Manifest(**fields | {'splits': splits})
   except (ValueError, KeyError, TypeError) as error:
-    raise ValueError(f'{path} cannot be read ({error}); make the shards again') from error
+    raise UserError(f'{path} cannot be read ({error}); make the shards again') from error
 
 
 @dataclasses.dataclass(frozen=True)
 class Records:
-  """The records of a split that are there to be read.
+  """The readable records of a split.
 
   Attributes:
-    lengths: int [n], frames (or crops) of each.
+    lengths: int [n], number of frames (or crops) in each.
     read: number int64 [] in [0, n) -> the serialised record, string [], inside a tf.data graph.
-    skipped: one line a record that is not there, or too short.
+    skipped: one line for each record that is missing or too short.
   """
 
   lengths: np.ndarray
@@ -131,23 +134,24 @@ class Records:
 def open_records(
   manifest: Manifest, directory: str, split: str, test_fraction: float, min_length: int = 1
 ) -> Records:
-  """The records of a split with at least `min_length` frames, whatever is left of the shards.
+  """Returns the records of a split with at least `min_length` frames that are still there.
 
-  Where there are no test shards, a share of the training records is held out.
+  Holds out `test_fraction` of the training records where there are no test shards.
 
   Raises:
-    ValueError: no training shards, or no usable record.
+    UserError: there are no training shards, or no usable record.
   """
-  period = None if 'test' in manifest.splits else max(2, round(1 / test_fraction))
+  split = resolve(split, manifest.splits)
+  period = None if manifest.splits.keys() & {'val', 'test'} else max(2, round(1 / test_fraction))
   shards = manifest.splits.get('train' if period else split)
   if not shards:
-    raise ValueError(f'{directory} has no {split} shards, only {", ".join(manifest.splits)}')
+    raise UserError(f'{directory} has no {split} shards, only {", ".join(manifest.splits)}')
   paths = [tf.io.gfile.join(directory, shard.file) for shard in shards]
   table, skipped = [], []
   for nth, (shard, size) in enumerate(zip(shards, _sizes(paths), strict=True)):
     ends = [*shard.offsets[1:], shard.n_bytes]
     for i, (begin, end, length) in enumerate(zip(shard.offsets, ends, shard.lengths, strict=True)):
-      if period and (i % period == 0) != (split == 'test'):
+      if period and (i % period == 0) != (split != 'train'):
         continue
       if end > size:
         skipped.append(f'{shard.file} record {i}: the file is missing or cut short')
@@ -161,11 +165,11 @@ def open_records(
 
 
 def reader(files: Sequence[str], which: np.ndarray, begins: np.ndarray):
-  """A function as `Records.read`, for records at byte `begins` [n] of the files `which` [n]."""
+  """Returns a `Records.read` of the records that start at byte `begins` [n] of `which` [n] file."""
   files, which, begins = tf.constant(files), tf.constant(which), tf.constant(begins)
 
   def read(number):
-    # The op behind tf.data.TFRecordDataset, which does not pass its byte_offsets on.
+    # The op below tf.data.TFRecordDataset, which has no argument for the byte offsets.
     records = tf.raw_ops.TFRecordDatasetV2(
       filenames=[files[which[number]]],
       compression_type='',
@@ -185,5 +189,5 @@ def _sizes(paths):
     except tf.errors.NotFoundError:
       return 0
 
-  with concurrent.futures.ThreadPoolExecutor(32) as pool:  # a bucket answers slowly
+  with concurrent.futures.ThreadPoolExecutor(32) as pool:  # buckets have a high latency
     return list(pool.map(size, paths))

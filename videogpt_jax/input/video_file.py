@@ -1,165 +1,107 @@
-"""Frames out of a video file, in display order, by PyAV.
+"""A video file as a recording: frames by their place in display order, decoded with PyAV.
 
-A decoder gives frames in display order. Their time stamps may still be missing or out of order (AVI
-stores none), so that a frame is known by its place in that order, and a time stamp only helps to
-seek.
+Time stamps may be missing or out of order (AVI stores none). A frame is therefore known by its
+time stamp where the file has one for each, and by its place, the order in which a decoder returns
+frames, where it has not.
 """
 
 import dataclasses
-import pathlib
 from collections.abc import Iterator
 
-import av
 import numpy as np
+
+from videogpt_jax.framing import Framing
+from videogpt_jax.input import faults
+from videogpt_jax.input.film import aspect_of, decode, deinterlace, open_film
+from videogpt_jax.input.picture import Pictures
+from videogpt_jax.input.recording import BrokenRecordingError
 
 SUFFIXES = ('.avi', '.gif', '.m4v', '.mkv', '.mov', '.mp4', '.mpg', '.webm')
 
 
-class BrokenVideoError(ValueError):
-  """A file that cannot be decoded from its first frame to its last."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Recording:
-  """When the frames of a file are shown.
+@dataclasses.dataclass(frozen=True, eq=False)
+class VideoFile:
+  """The film in a video file, as `video_scan.scan` finds it.
 
   Attributes:
+    address: path, or FFmpeg's address of a part of a file.
+    name: unique in its data set, for messages.
     stamps: int64 [n], strictly increasing, in units of `tick`.
-    tick: seconds.
-    seekable: whether `stamps` are the file's own, rather than made up at a constant rate.
+    tick: length of a unit in seconds.
+    keys: int64 [k], stamps of the frames from which decoding can begin; empty where `stamps` are
+      not the file's own but made up at a constant rate.
+    size: (h, w) of all frames as they are shown; None if it changes.
+    interlaced: whether frames hold two fields, and are deinterlaced.
+    fault: why the file has no frames after these; '' where these are all.
+    remarks: what to know about its pixels, one line each.
   """
 
+  address: str
+  name: str
   stamps: np.ndarray
   tick: float
-  seekable: bool
+  keys: np.ndarray
+  size: tuple[int, int] | None = None
+  interlaced: bool = False
+  fault: str = ''
+  remarks: tuple[str, ...] = ()
 
   @property
   def times(self) -> np.ndarray:
     """float64 [n], seconds from the first frame."""
     return (self.stamps - self.stamps[0]) * self.tick
 
-  def places(self, length: int, frame_skip: int = 1, fps: float = 0.0) -> int:
-    """At how many frames a clip of `length` frames can begin."""
-    if not fps:
-      return max(0, len(self.stamps) - (length - 1) * frame_skip)
-    times = self.times
-    frame_time = np.median(np.diff(times)) if len(times) > 1 else 0.0
-    latest = times[-1] + frame_time - (length - 1) / fps
-    return int(np.searchsorted(times, latest - 1e-6))
+  def __len__(self) -> int:
+    return len(self.stamps)
 
-  def pick(self, start: float, length: int, frame_skip: int = 1, fps: float = 0.0) -> np.ndarray:
-    """The frames of a clip: int64 [length], not decreasing.
+  def frames(self, indices: np.ndarray, framing: Framing | None) -> Iterator[np.ndarray]:
+    """Yields frames as they are shown; see `Recording.frames`.
 
-    Args:
-      start: in [0, 1), where among the `places` the clip begins.
-      length: frames of the clip.
-      frame_skip: distance of two frames, where fps is 0.
-      fps: frames a second of the clip; each is the one on display at its time.
+    Decodes from the key frame before them, and once more from the beginning if that does not give
+    all of them.
     """
-    first = int(start * self.places(length, frame_skip, fps))
-    if not fps:
-      return first + np.arange(length) * frame_skip
-    times = self.times
-    wanted = times[first] + np.arange(length) / fps
-    return np.searchsorted(times, wanted + 1e-6, side='right') - 1
+    indices = [int(i) for i in indices]
+    start = self._key_before(indices[0])
+    done = 0
+    with faults.told('decoding fails'):
+      for image in self._decoded(indices, framing, start):
+        yield image
+        done += 1
+    if done < len(indices) and len(self.keys):
+      with faults.told('decoding fails'):
+        for image in self._decoded(indices[done:], framing, None):
+          yield image
+          done += 1
+    if done < len(indices):
+      raise BrokenRecordingError(
+        f'decoding gives no frame {indices[done]} of {len(self)}; the file is broken or has changed'
+      )
 
+  def _key_before(self, index) -> int | None:
+    """Returns the stamp of the key frame to decode a frame from; None for the first."""
+    # The fields before it tell how to deinterlace a frame.
+    side = 'left' if self.interlaced else 'right'
+    place = np.searchsorted(self.keys, self.stamps[index], side) - 1
+    return int(self.keys[place]) if place > 0 else None
 
-def scan(path: pathlib.Path) -> Recording:
-  """Decodes the whole file, without looking at the pixels.
-
-  Raises:
-    BrokenVideoError: it is no video, holds no frame, or decoding fails on the way.
-  """
-  stamps, tick = [], 0.0
-  try:
-    if not path.stat().st_size:
-      raise BrokenVideoError('empty file')
-    with av.open(str(path)) as container:
-      if not container.streams.video or container.format.name == 'tty':  # FFmpeg draws text
-        raise BrokenVideoError('no video stream')
-      stream = container.streams.video[0]
-      stream.codec_context.thread_count = 1
-      for frame in container.decode(stream):
-        stamps.append(frame.pts)
-      tick, rate = float(stream.time_base or 0), float(stream.average_rate or 25)
-  except (av.FFmpegError, OSError) as error:
-    reason = error.strerror or error
-    raise BrokenVideoError(f'decoding fails after {len(stamps)} frames ({reason})') from error
-  if not stamps:
-    raise BrokenVideoError('no frames')
-  if None not in stamps and tick and (np.diff(stamps) > 0).all():
-    return Recording(np.array(stamps, np.int64), tick, seekable=True)
-  return Recording(np.arange(len(stamps)), 1 / rate, seekable=False)
-
-
-def read_frames(path: pathlib.Path, recording: Recording, indices: np.ndarray) -> np.ndarray:
-  """The given frames as they are displayed, rotation included.
-
-  Args:
-    path: the file.
-    recording: what `scan` found in it.
-    indices: int [T], frames by their place in display order, not decreasing.
-  Returns:
-    uint8 [T h w 3], RGB.
-  Raises:
-    BrokenVideoError: the file has changed since it was scanned.
-  """
-  wanted = set(indices.tolist())
-  found = _seek(path, recording, wanted) if recording.seekable and min(wanted) else {}
-  if found.keys() != wanted:
-    found = _collect(enumerate(_decode(path)), wanted)
-  if found.keys() != wanted:
-    raise BrokenVideoError(f'{path} has changed since it was scanned; start the run again')
-  size = found[int(indices[0])].shape
-  if any(frame.shape != size for frame in found.values()):
-    raise BrokenVideoError(f'{path} changes its frame size; re-encode it')
-  return np.stack([found[int(i)] for i in indices])
-
-
-def iterate_frames(path: pathlib.Path, indices: Iterator[int]) -> Iterator[np.ndarray]:
-  """Frames uint8 [h w 3] of one pass over the file, by non-decreasing places; see `read_frames`."""
-  decoded = enumerate(_decode(path))
-  place, image = -1, None
-  for index in indices:
-    while place < index:
-      place, frame = next(decoded)
-      image = None
-    image = _to_rgb(frame) if image is None else image
-    yield image
-
-
-def _seek(path, recording, wanted):
-  """The wanted frames by their time stamps, from the key frame before them; some may be missing."""
-  index_of = {int(recording.stamps[i]): i for i in wanted}
-  frames = _decode(path, int(recording.stamps[min(wanted)]))
-  return _collect(((index_of.get(frame.pts), frame) for frame in frames), wanted)
-
-
-def _collect(numbered, wanted):
-  found = {}
-  try:
-    for index, frame in numbered:
-      if index in wanted:
-        found[index] = _to_rgb(frame)
-      if len(found) == len(wanted):
-        break
-  except (av.FFmpegError, OSError):
-    pass  # whoever asks compares what was found with what was wanted
-  return found
-
-
-def _decode(path, from_stamp=None):
-  with av.open(str(path)) as container:
-    stream = container.streams.video[0]
-    stream.codec_context.thread_count = 1  # clips are read side by side already
-    if from_stamp is not None:
-      # The first packet may tell what later ones rely on: without x264's version in it, its older
-      # 4:4:4 streams come out wrong.
-      next(container.decode(stream))
-      container.seek(from_stamp, stream=stream)
-    yield from container.decode(stream)
-
-
-def _to_rgb(frame):
-  quarter_turns = round(frame.rotation / 90)  # counter-clockwise, as numpy counts
-  return np.rot90(frame.to_ndarray(format='rgb24'), quarter_turns)
+  def _decoded(self, indices, framing, start):
+    """Yields the frames in one pass, as far as decoding gives them in this order."""
+    labels = [int(self.stamps[i]) for i in indices] if len(self.keys) else indices
+    needed = frozenset(labels)
+    pictures, place = None, 0
+    with open_film(self.address) as stream:
+      skips = len(self.keys) and not self.interlaced
+      frames = decode(stream, start, needed if skips else ())
+      if self.interlaced:
+        frames = deinterlace(stream, frames)
+      for i, (stamp, frame) in enumerate(frames):
+        label = stamp if len(self.keys) else i
+        if label != labels[place]:
+          continue
+        pictures = pictures or Pictures(aspect_of(stream), framing)
+        image = pictures(frame)
+        while labels[place] == label:
+          yield image
+          place += 1
+          if place == len(labels):
+            return

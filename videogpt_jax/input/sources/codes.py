@@ -1,24 +1,26 @@
-"""Shards of codes, as videogpt_jax.encode makes them: a prior trains on them without encoding."""
+"""Shards of codes that videogpt_jax.encode wrote, for training a prior without an encoder."""
 
 import tensorflow as tf
 
+from videogpt_jax.errors import UserError
 from videogpt_jax.input import shards
-from videogpt_jax.input.clips import Clips, to_model_range
+from videogpt_jax.input.clips import Clips
 from videogpt_jax.input.config import DatasetConfig
 
 
 def clips(config: DatasetConfig, split: str) -> Clips:
-  """The encoded clips of a split; of several encoded crops, training draws one, a test the first.
+  """Returns the encoded clips of a split.
 
   A clip holds `codes` int32 [t h w], `label` and `actions` where the video had them, and `video`
-  float32 [n_cond_frames H W 3] in [-0.5, 0.5] where a prior is conditioned on the first frames.
+  uint8 [n_cond_frames H W 3] where the codes were made for a prior conditioned on frames. Training
+  draws one of a clip's encoded crops; tests take the first.
 
   Raises:
-    ValueError: no manifest, no such split, or shards of video.
+    UserError: there is no manifest or no such split, or the shards hold video.
   """
   manifest = shards.load_manifest(config.path)
   if manifest.encoding != 'codes':
-    raise ValueError(f"{config.path} holds video, not codes; set dataset.source to 'tfrecord'")
+    raise UserError(f"{config.path} holds video, not codes; set dataset.source to 'tfrecord'")
   records = shards.open_records(manifest, config.path, split, config.test_fraction)
   made_from = manifest.made_from
   frames_shape, A = made_from.get('first_frames_shape'), manifest.action_dim
@@ -40,7 +42,7 @@ def clips(config: DatasetConfig, split: str) -> Clips:
       clip['label'] = tf.cast(record['label'], tf.int32)
     if frames_shape:
       frames = tf.io.decode_raw(record['first_frames'][crop], tf.uint8)
-      clip['video'] = to_model_range(tf.cast(tf.reshape(frames, frames_shape), tf.float32))
+      clip['video'] = tf.reshape(frames, frames_shape)
     if A:
       clip['actions'] = tf.reshape(record['actions'], (n_crops, -1, A))[crop]
     return clip

@@ -1,6 +1,6 @@
-"""Handwritten digits that bounce off the walls, drawn as they are asked for.
+"""Handwritten digits that bounce off the walls, generated on demand.
 
-Letters: D digits; P side of a handwritten image (8); T H W frames, height, width (H = W).
+Letters: D digits; P side of a handwritten image (8); T H W frames, height, width.
 """
 
 import functools
@@ -13,17 +13,17 @@ from videogpt_jax.input.clips import Clips
 from videogpt_jax.input.config import DatasetConfig
 
 _FILE = pathlib.Path(__file__).parents[3] / 'data' / 'digits' / 'digits.npz'
-_N_TRAIN_IMAGES = 1500  # in the file's order, which keeps most writers on one side of the cut
-_GAIN = 1.25  # interpolation thins the strokes out; this keeps their middle white
+_N_TRAIN_IMAGES = 1500  # the first ones; the file's order keeps most writers in one split
+_GAIN = 1.25  # interpolation dims the strokes; this keeps their middle white
 
 
 def clips(config: DatasetConfig, split: str) -> Clips:
-  """`n_train_clips` or `n_test_clips` clips; the label is the class of the first digit.
+  """Returns `n_train_clips` or `n_test_clips` clips, labelled with the class of the first digit.
 
-  Clip i of a split depends on `data_seed` and i alone, and the splits share no handwritten image.
+  Clip i of a split depends on `data_seed` and i alone. The splits share no handwritten image.
   """
   images, labels = (tf.constant(a) for a in load_images(split))
-  is_test = int(split == 'test')
+  is_test = int(split != 'train')
 
   def read(index, start):
     del start  # a clip is generated whole
@@ -40,39 +40,40 @@ def clips(config: DatasetConfig, split: str) -> Clips:
 
 @functools.cache
 def load_images(split: str) -> tuple[np.ndarray, np.ndarray]:
-  """Images float32 [n 8 8] in [0, 1] and classes int32 [n] of a split."""
-  part = slice(_N_TRAIN_IMAGES, None) if split == 'test' else slice(_N_TRAIN_IMAGES)
+  """Returns images float32 [n 8 8] in [0, 1] and classes int32 [n] of a split."""
+  part = slice(_N_TRAIN_IMAGES) if split == 'train' else slice(_N_TRAIN_IMAGES, None)
   with np.load(_FILE) as file:
     return file['images'][part] / np.float32(16), file['labels'][part].astype(np.int32)
 
 
 def _paths(draws, config):
-  """Top left corners float32 [D T 2], in pixels, from uniform draws [4 D]."""
-  room = config.resolution - config.digit_size
+  """Returns top left corners float32 [D T 2], in pixels, from uniform draws [4 D]."""
+  room = tf.constant(config.frame_size, tf.float32) - config.digit_size
   angle = 2 * np.pi * draws[2]
   speed = config.digit_speed * (0.5 + draws[3])
   velocity = tf.stack([tf.sin(angle), tf.cos(angle)], -1) * speed[:, None]
   times = tf.range(config.sequence_length, dtype=tf.float32) * config.frame_skip
   unfolded = tf.transpose(draws[:2])[:, None] * room + velocity[:, None] * times[:, None]
-  return room - tf.abs(unfolded % (2 * room) - room)  # the walls fold the straight line
+  return room - tf.abs(unfolded % (2 * room) - room)  # reflection at the walls
 
 
 def _draw(images, corners, config):
-  """Frames float32 [T H W] in [0, 255] of images [D P P] with top left corners [D T 2].
+  """Draws images [D P P] at top left corners [D T 2]: float32 [T H W] in [0, 255].
 
-  An image is interpolated by a product with one matrix an axis, so that it sits between pixels
-  as well as on them.
+  Interpolates with one matrix for each axis, at any fraction of a pixel.
   """
   P = images.shape[-1]
-  pixels = tf.range(config.resolution, dtype=tf.float32) + 0.5
-  inside = (pixels - corners[..., None]) * (P / config.digit_size) - 0.5  # [D T 2 H]
-  weights = _cubic(inside[..., None] - tf.range(P, dtype=tf.float32))  # [D T 2 H P]
-  digits = tf.einsum('dthp,dpq,dtwq->dthw', weights[:, :, 0], images, weights[:, :, 1])
+  weights = []
+  for axis, size in enumerate(config.frame_size):
+    pixels = tf.range(size, dtype=tf.float32) + 0.5
+    inside = (pixels - corners[..., axis, None]) * (P / config.digit_size) - 0.5  # [D T size]
+    weights.append(_cubic(inside[..., None] - tf.range(P, dtype=tf.float32)))  # [D T size P]
+  digits = tf.einsum('dthp,dpq,dtwq->dthw', weights[0], images, weights[1])
   return 255 * tf.clip_by_value(_GAIN * tf.reduce_max(digits, 0), 0, 1)
 
 
 def _cubic(x):
-  """Keys' cubic convolution kernel with a = -1/2 (IEEE ASSP 29(6), 1981, eq. 15)."""
+  """Computes Keys' cubic convolution kernel with a = -1/2 (IEEE ASSP 29(6), 1981, eq. 15)."""
   x = tf.abs(x)
   near = (1.5 * x - 2.5) * x * x + 1
   far = ((-0.5 * x + 2.5) * x - 4) * x + 2

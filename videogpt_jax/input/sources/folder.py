@@ -1,93 +1,125 @@
-"""Videos in a folder: train/ and test/ or one folder to hold some out of; one folder a class."""
+"""Recordings as people have them: folders, lists and files of every layout."""
 
-import dataclasses
 import functools
-import pathlib
-from collections.abc import Mapping
+import logging
 
 import numpy as np
 import tensorflow as tf
 
-from videogpt_jax.input.clips import Clips, tell_skipped
+from videogpt_jax.errors import UserError
+from videogpt_jax.input import layouts, replaced
+from videogpt_jax.input.actions import between
+from videogpt_jax.input.clips import Clips, resolve, tell_skipped
 from videogpt_jax.input.config import DatasetConfig
-from videogpt_jax.input.video_file import Recording, read_frames
-from videogpt_jax.input.video_folder import (
-  check_classes,
-  class_names_of,
-  class_of,
-  hold_out,
-  split_folders,
-)
-from videogpt_jax.input.video_index import index
+from videogpt_jax.input.decoders import read
+from videogpt_jax.input.faults import printable
+from videogpt_jax.input.layouts.divide import Divided, divide
+from videogpt_jax.input.layouts.stored import ArrayRecording
+from videogpt_jax.input.recording import BrokenRecordingError, Part, frame_rate, pick
 
-
-@dataclasses.dataclass(frozen=True)
-class _Videos:
-  """The usable videos below a folder, by path relative to it."""
-
-  root: pathlib.Path
-  recordings: Mapping[str, Recording]
-  skipped: tuple[str, ...]
-  class_names: tuple[str, ...] | None
+_log = logging.getLogger(__name__)
 
 
 def clips(config: DatasetConfig, split: str) -> Clips:
-  """The usable videos of a split, each a recording; broken and short ones are left out.
+  """Returns the recordings of a split, without broken and short ones.
 
   Raises:
-    ValueError: no such folder, no usable video in it, or a test class that training lacks.
+    UserError: there is no usable recording, training lacks a test class, or actions that are
+      choices would have to be added up.
   """
-  videos, class_names = _split(config, split)
-  names = sorted(videos.recordings)
-  recordings = [videos.recordings[name] for name in names]
-  cut = (config.sequence_length, config.frame_skip, config.fps)
+  layout, divided = layouts.find(config), look(config)
+  class_names = layout.classes()
+  entries = divided.splits[resolve(split, divided.splits)]
+  recordings = [entry.recording for entry in entries]
+  T, size, A = config.sequence_length, config.frame_size, layout.action_dim
+  if layout.choices:
+    _check_choices(recordings, config)
+  every = [entry.recording for part in divided.splits.values() for entry in part]
+  dtype = tf.uint8 if all(_is_exact(recording, size) for recording in every) else tf.float32
 
   def decode(number, start):
-    recording = recordings[number]
-    return read_frames(videos.root / names[number], recording, recording.pick(start, *cut))
+    for n in (number + np.arange(len(entries))) % len(entries):
+      recording = recordings[n]
+      try:
+        frames = pick(recording, start, T, config.frame_skip, config.fps)
+        video = read(recording, frames, config.framing).astype(dtype.as_numpy_dtype)
+      except BrokenRecordingError as error:
+        if config.broken == 'stop':
+          raise UserError(f'{recording.name}: {error}; remove it') from error
+        replaced.add(recording.name, str(error))
+        continue
+      return video, between(entries[n].actions, frames) if A else np.float32(0), n
+    raise UserError(f'no recording of {printable(config.path)} can be read any more')
 
-  def read(number, start):
-    frames = tf.numpy_function(decode, [number, start], tf.uint8, stateful=False)
-    clip = {'video': tf.ensure_shape(frames, (config.sequence_length, None, None, 3))}
+  def read_clip(number, start):
+    outputs = (dtype, tf.float32, tf.int64)
+    video, actions, number = tf.numpy_function(decode, [number, start], outputs, stateful=False)
+    clip = {'video': tf.ensure_shape(video, (T, *size, 3))}
     if class_names:
-      clip['label'] = tf.constant([class_names.index(class_of(name)) for name in names])[number]
+      numbers = [class_names.index(entry.label) for entry in entries]
+      clip['label'] = tf.ensure_shape(tf.constant(numbers, tf.int32)[number], ())
+    if A:
+      clip['actions'] = tf.ensure_shape(actions, (T, A))
     return clip
 
-  lengths = np.array([len(recording.stamps) for recording in recordings])
-  return Clips(len(names), read, class_names, lengths=lengths, skipped=videos.skipped)
+  return Clips(
+    len(entries),
+    read_clip,
+    class_names,
+    A,
+    lengths=np.array([len(recording) for recording in recordings]),
+    skipped=tuple(map(str, divided.skipped)),
+    frame_rate=_frame_rate(recordings, config),
+  )
 
 
-def _split(config, split) -> tuple[_Videos, tuple[str, ...] | None]:
-  """The videos of a split, and the classes of the training split."""
-  train_folder, test_folder = split_folders(config.path)
-  cut = (config.path, config.sequence_length, config.frame_skip, config.fps)
-  train = _usable(train_folder, *cut)
-  if test_folder is None:
-    parts = hold_out(train.recordings, config.test_fraction)
-    recordings = {name: train.recordings[name] for name in parts[split == 'test']}
-    return dataclasses.replace(train, recordings=recordings), train.class_names
-  if split == 'train':
-    return train, train.class_names
-  test = _usable(test_folder, *cut)
-  if train.class_names:
-    check_classes(list(test.recordings), train.class_names, config.path)
-  return test, train.class_names
+def _frame_rate(recordings, config) -> float:
+  """Returns the median frames a second of clips, or 0 where recordings have no times."""
+  rates = [rate for recording in recordings if (rate := frame_rate(recording))]
+  return config.fps or (float(np.median(rates)) / config.frame_skip if rates else 0.0)
+
+
+def look(config: DatasetConfig) -> Divided:
+  """Returns the recordings of each split, and says once what was found and what is left out.
+
+  Raises:
+    UserError: there is no usable recording.
+  """
+  keys = ('path', 'video_key', 'action_key', 'columns', 'axes', 'action_order', 'mirror_actions')
+  keys += ('sequence_length', 'frame_skip', 'fps', 'test_fraction', 'random_flip', 'broken')
+  return _look(DatasetConfig('folder', **{key: getattr(config, key) for key in keys}))
 
 
 @functools.lru_cache(maxsize=8)
-def _usable(root, path, length, frame_skip, fps):
-  recordings, skipped = {}, []
-  found = index(root)
-  folder = root.relative_to(pathlib.Path(path).expanduser())
-  for name, outcome in found.items():
-    shown = (folder / name).as_posix()
-    if isinstance(outcome, str):
-      skipped.append(f'{shown}: {outcome}')
-    elif not outcome.places(length, frame_skip, fps):
-      needed = f'{length / fps:g} seconds' if fps else f'{(length - 1) * frame_skip + 1} frames'
-      has = f'{outcome.times[-1]:.3g} s' if fps else f'{len(outcome.stamps)} frames'
-      skipped.append(f'{shown}: too short ({has}; a clip needs {needed})')
-    else:
-      recordings[name] = outcome
-  tell_skipped(path, skipped, len(recordings))
-  return _Videos(root, recordings, tuple(skipped), class_names_of(found))
+def _look(config) -> Divided:
+  path, layout = printable(config.path), layouts.find(config)
+  divided = divide(layout, config)
+  n = sum(map(len, divided.splits.values()))
+  tell_skipped(path, [str(line) for line in divided.skipped], n)
+  _log.info('%s: %s', path, divided.said)
+  if layout.action_dim and config.random_flip and not config.mirror_actions:
+    _log.info(
+      '%s: clips are not mirrored, since dataset.mirror_actions does not say what becomes of their '
+      'actions',
+      path,
+    )
+  for remark in divided.remarks:
+    _log.warning('%s: %s', path, remark)
+  return divided
+
+
+def _is_exact(recording, size) -> bool:
+  """Whether frames are stored with 8 bits at the size that is asked for: batches are uint8 then."""
+  whole = recording.whole if isinstance(recording, Part) else recording
+  return isinstance(whole, ArrayRecording) and whole.size == size
+
+
+def _check_choices(recordings, config):
+  """Refuses clips that leave out frames whose actions are choices, which cannot be added up."""
+  for recording in recordings:
+    rate = frame_rate(recording)
+    if config.frame_skip > 1 or (config.fps and rate and config.fps < 0.95 * rate):
+      raise UserError(
+        f'{recording.name}: its actions are choices, one of several, and cannot be added up over '
+        'the frames that frame_skip or fps leaves out; use frame_skip=1 and fps=0'
+      )

@@ -1,17 +1,18 @@
-"""TFRecord shards with a manifest, as data/prepare.py makes them."""
+"""TFRecord shards with a manifest, such as data/prepare.py writes."""
 
 import tensorflow as tf
 
+from videogpt_jax.errors import UserError
 from videogpt_jax.input import shards
 from videogpt_jax.input.clips import Clips, decode_images, window
 from videogpt_jax.input.config import DatasetConfig
 
 
 def clips(config: DatasetConfig, split: str) -> Clips:
-  """The recordings of a split that are long enough.
+  """Returns the recordings of a split that are long enough.
 
   Raises:
-    ValueError: no manifest, no such split, shards of codes, or no usable recording.
+    UserError: there is no manifest, no such split or no usable recording, or the shards hold codes.
   """
   return read_clips(shards.load_manifest(config.path), config.path, config, split)
 
@@ -19,9 +20,9 @@ def clips(config: DatasetConfig, split: str) -> Clips:
 def read_clips(
   manifest: shards.Manifest, directory: str, config: DatasetConfig, split: str
 ) -> Clips:
-  """As `clips`, of the shards that a manifest describes."""
+  """Like `clips`, for the shards that a manifest describes."""
   if manifest.encoding == 'codes':
-    raise ValueError(f"{directory} holds codes, not video; set dataset.source to 'codes'")
+    raise UserError(f"{directory} holds codes, not video; set dataset.source to 'codes'")
   T, A = config.sequence_length, manifest.action_dim
   needed = (T - 1) * config.frame_skip + 1
   records = shards.open_records(manifest, directory, split, config.test_fraction, needed)
@@ -40,7 +41,7 @@ def read_clips(
       clip['label'] = tf.cast(record['label'], tf.int32)
     if A:
       actions = tf.reshape(record[manifest.actions_key], (-1, A))
-      # Some data sets have no action for the last frame; it is given zeros.
+      # Some data sets have no action for the last frame, which gets zeros.
       missing = tf.maximum(tf.size(frames) - tf.shape(actions)[0], 0)
       clip['actions'] = tf.gather(tf.pad(actions, ((0, missing), (0, 0))), which)
     return clip
@@ -53,4 +54,5 @@ def read_clips(
 def _decode(images, manifest):
   if manifest.encoding == 'raw':
     return tf.reshape(tf.io.decode_raw(images, tf.uint8), (images.shape[0], *manifest.shape))
-  return decode_images(images, manifest.shape[-1])
+  video = decode_images(images, manifest.shape[-1])
+  return tf.ensure_shape(video, (None, *manifest.shape)) if manifest.same_size else video

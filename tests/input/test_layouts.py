@@ -1,0 +1,196 @@
+"""How recordings lie in folders."""
+
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.input.finding import found, grey, told
+from tests.input.shared_inputs import INPUTS, needs_inputs
+from tests.input.writing import grey_frames, write_images, write_video
+from videogpt_jax.errors import UserError
+from videogpt_jax.framing import Framing
+from videogpt_jax.input import DatasetConfig, layouts
+from videogpt_jax.input.layouts.divide import divide
+from videogpt_jax.input.recording import read
+
+
+@pytest.mark.parametrize(
+  ('names', 'held_out'),
+  [
+    (('train', 'val'), {'val'}),
+    (('training', 'validation'), {'val'}),
+    (('Train', 'Valid'), {'val'}),
+    (('train', 'test'), {'test'}),
+    (('training', 'val', 'testing'), {'val', 'test'}),
+  ],
+)
+def test_splits_have_the_names_that_people_use(tmp_path, names, held_out):
+  for name in names:
+    write_images(tmp_path / name / 'clip', range(3))
+  layout = found(tmp_path)
+  divided = divide(layout, DatasetConfig('folder', str(tmp_path), sequence_length=2))
+  assert divided.splits.keys() == {'train', *held_out} and layout.classes() is None
+  assert all(len(entries) == 1 for entries in divided.splits.values())
+
+
+def test_splits_may_lie_in_each_class_and_what_is_beside_them_is_named(tmp_path):
+  for name in ('run/train/a', 'run/test/b', 'sit/train/c', 'sit/train/d', 'sit/other/e'):
+    write_images(tmp_path / name, range(2))
+  assert told(tmp_path) == [
+    ('run/test/b', 2, 'test', 'run'),
+    ('run/train/a', 2, 'train', 'run'),
+    ('sit/train/c', 2, 'train', 'sit'),
+    ('sit/train/d', 2, 'train', 'sit'),
+  ]
+  assert [line.name for line in found(tmp_path).skipped] == ['sit/other/e']
+
+
+def test_links_are_followed_but_not_in_circles(tmp_path):
+  write_video(tmp_path / 'elsewhere/a.mkv')
+  (tmp_path / 'data').mkdir()
+  os.symlink(tmp_path / 'elsewhere', tmp_path / 'data/linked')
+  os.symlink(tmp_path / 'elsewhere/a.mkv', tmp_path / 'data/b.mkv')
+  os.symlink(tmp_path / 'data', tmp_path / 'elsewhere/circle')
+  assert [name for name, *_ in told(tmp_path / 'data')] == ['b.mkv', 'linked/a.mkv']
+
+
+def test_a_video_is_what_opens_as_one(tmp_path):
+  for name in ('a.mkv', 'b.mkv', 'c.mkv'):
+    write_video(tmp_path / name)
+  (tmp_path / 'b.mkv').rename(tmp_path / 'b')
+  (tmp_path / 'c.mkv').rename(tmp_path / 'c.recording')
+  (tmp_path / 'notes').write_text('nothing to see')
+  (tmp_path / 'more.txt').write_text('nothing either')
+  layout = found(tmp_path)
+  assert [entry.recording.name for entry in layout.entries] == ['a.mkv', 'b', 'c.recording']
+  assert [line.name for line in layout.skipped] == ['notes']
+
+
+def test_a_folder_that_holds_one_folder_is_entered(tmp_path):
+  for name in 'ab':
+    write_images(tmp_path / 'set/frames' / name, range(2))
+  assert [name for name, *_ in told(tmp_path)] == ['a', 'b']
+
+
+def test_folders_of_one_file_each_of_the_same_name_are_no_classes(tmp_path):
+  for i in range(3):
+    np.savez(tmp_path / f'{i}.npz', video=grey_frames(2))
+    (tmp_path / f'ep{i}').mkdir()
+    (tmp_path / f'{i}.npz').rename(tmp_path / f'ep{i}/episode.npz')
+  assert found(tmp_path).classes() is None
+
+
+def test_images_are_in_the_order_of_their_numbers_and_gaps_are_named(tmp_path):
+  write_images(tmp_path / 'a', [1, 2, 9, 10, 11])
+  write_images(tmp_path / 'b', [0, 5, 10, 15], 'frame_{:04d}.jpg')
+  layout = found(tmp_path)
+  assert [grey(entry) for entry in layout.entries] == [[0, 1, 2, 3, 4], [0, 1, 2, 3]]
+  assert layout.remarks == ['a: no frame 3 to 8']
+
+
+def test_series_in_one_folder_are_told_apart(tmp_path):
+  write_images(tmp_path, range(3), 'run1_{:03d}_left8bit.png')
+  write_images(tmp_path, range(4), 'run2_{:03d}_left8bit.png', first=5)
+  write_images(tmp_path, range(2), 'depth_{}.png')
+  lengths = [(name, n) for name, n, *_ in told(tmp_path)]
+  assert lengths == [('depth_*', 2), ('run1_*_left8bit', 3), ('run2_*_left8bit', 4)]
+  assert grey(found(tmp_path).entries[2]) == [5, 6, 7, 8]
+
+
+def test_images_of_every_kind_become_colours(tmp_path):
+  (tmp_path / 'a').mkdir()
+  clear = np.zeros((4, 4, 4), np.uint8)
+  kinds = {
+    '1.png': Image.fromarray(np.full((4, 4), 40, np.uint8)),
+    '2.png': Image.fromarray(clear),  # nothing but white background shows
+    '3.tif': Image.fromarray(np.full((4, 4), 40 << 8, np.uint16)),
+    '4.png': Image.fromarray(np.full((4, 4, 3), 40, np.uint8)).quantize(2),
+  }
+  for name, image in kinds.items():
+    image.save(tmp_path / 'a' / name)
+  series = {name: None for name in kinds}
+  (entry,) = found(tmp_path).entries
+  assert len(entry.recording) == len(series) and grey(entry) == [4, 26, 4, 4]
+
+
+def test_names_that_are_no_utf8_and_closed_folders_are_told(tmp_path):
+  for name in (b'a.mkv', b'caf\xe9.mkv'):
+    os.rename(write_video(tmp_path / 'x.mkv'), os.fsencode(tmp_path) + b'/' + name)
+  (tmp_path / 'text.mp4').write_text('no video')
+  layout = found(tmp_path)
+  assert [entry.recording.name for entry in layout.entries] == ['a.mkv', 'caf\\xe9.mkv']
+  assert [grey(entry)[:3] for entry in layout.entries] == [[0, 1, 2]] * 2
+  assert [line.name for line in layout.skipped] == ['text.mp4']
+
+
+def test_a_set_with_a_split_somewhere_below_is_one_set(tmp_path):
+  for name in ('x/train/a', 'y/b', 'y/c', 'z/d'):
+    write_images(tmp_path / name, range(2))
+  assert len(told(tmp_path)) == 4
+
+
+def test_folders_of_nothing_and_no_folders_are_refused(tmp_path):
+  with pytest.raises(UserError, match='does not exist'):
+    found(tmp_path / 'none')
+  with pytest.raises(UserError, match='holds nothing, and no usable clip'):
+    found(tmp_path)
+  (tmp_path / 'a.pdf').touch()
+  with pytest.raises(UserError, match=r'holds files of kind \.pdf'):
+    found(tmp_path)
+
+
+def test_one_recording_is_divided_with_a_gap(tmp_path):
+  write_images(tmp_path / 'only', range(1, 101))
+  config = DatasetConfig('folder', str(tmp_path), sequence_length=8, test_fraction=0.2)
+  divided = divide(layouts.find(config), config)
+  (train,), test = divided.splits['train'], divided.splits['test']
+  assert len(train.recording) == 72 and [len(entry.recording) for entry in test] == [8, 8]
+  assert [part.recording.first for part in test] == [80, 92]
+  assert 'the last 20 of the 100 frames' in divided.said and 'gap of 8' in divided.said
+  short = DatasetConfig('folder', str(tmp_path), sequence_length=51)
+  divided = divide(layouts.find(short), short)
+  assert divided.remarks == [
+    'only is too short to be divided: 2 held-out frames are in training too'
+  ]
+  assert [len(e.recording) for part in divided.splits.values() for e in part] == [51, 51]
+
+
+SHARED = {
+  'layout_train_val': (3, 24, {'train': 2, 'val': 1}, None, None),
+  'layout_frames': (3, 18, {}, None, None),
+  'layout_list': (3, 24, {'train': 2, 'test': 1}, ('jump', 'wave'), None),
+  'actions_beside': (3, 24, {}, None, 3),
+  'npz_episodes': (3, 18, {}, None, 4),
+  'array_t_n_h_w.npy': (3, 18, {}, None, None),
+  'robomimic_layout.hdf5': (3, 18, {'train': 2, 'val': 1}, None, 7),
+}
+
+
+@needs_inputs
+@pytest.mark.parametrize('name', SHARED)
+def test_the_shared_layouts_are_read(name):
+  n, length, splits, classes, action_dim = SHARED[name]
+  layout = found(INPUTS / name)
+  assert [len(entry.recording) for entry in layout.entries] == [length] * n
+  assert layouts.layout.counts(layout.entries) == splits
+  assert layout.classes() == classes and layout.action_dim == action_dim
+  for entry in layout.entries:
+    video = read(entry.recording, np.array([0, length - 1]), Framing((16, 16)))
+    assert video.shape == (2, 16, 16, 3) and video.std() > 1
+
+
+@needs_inputs
+def test_lerobot_gives_what_its_own_reader_gives():
+  with np.load(INPUTS / 'lerobot_v3/expected.npz') as expected:
+    wanted = {key: expected[key] for key in expected.files}
+  layout = found(INPUTS / 'lerobot_v3', video_key=str(wanted['camera']))
+  assert [len(entry.recording) for entry in layout.entries] == [20, 26, 18]
+  for number, entry in enumerate(layout.entries):
+    which = wanted['episode'] == number
+    shown = np.stack(list(entry.recording.frames(np.arange(len(entry.recording)), None)))
+    assert np.abs(shown.astype(float) - wanted['frames'][which]).mean() <= 2
+    np.testing.assert_array_equal(entry.actions, wanted['actions'][which])
+  with pytest.raises(UserError, match=r'no camera.*images\.top, observation\.images\.wrist'):
+    found(INPUTS / 'lerobot_v3', video_key='front')

@@ -1,0 +1,130 @@
+"""How lists name recordings, classes and splits."""
+
+import json
+
+import pytest
+
+from tests.input.finding import found, told
+from tests.input.writing import write_images, write_video
+from videogpt_jax.errors import UserError
+
+
+def test_lists_decide_classes_and_splits_and_missing_files_are_counted(tmp_path):
+  for name in 'abcdef':
+    write_images(tmp_path / 'frames' / name, range(2))
+  lines = ['clip,verb,part', 'frames/a,run,train', 'frames/b,sit,train', 'frames/c,run,val']
+  lines += [f'frames/{name},sit,test' for name in ('d', 'x', 'y', 'z', 'w')]
+  (tmp_path / 'clips.csv').write_text('\n'.join(lines))
+  layout = found(tmp_path, columns='path=clip, label=verb, split=part')
+  assert [(e.recording.name, e.split, e.label) for e in layout.entries] == [
+    ('frames/a', 'train', 'run'),
+    ('frames/b', 'train', 'sit'),
+    ('frames/c', 'val', 'run'),
+    ('frames/d', 'test', 'sit'),
+  ]
+  assert layout.remarks == ['4 listed files missing: frames/x, frames/y, frames/z and 1 more']
+  with pytest.raises(UserError, match=r'path=video.*it has clip, verb, part'):
+    found(tmp_path, columns='path=video')
+  with pytest.raises(UserError, match=r"must be like 'path=clip"):
+    found(tmp_path, columns='clip')
+
+
+RECORDS = [
+  {'id': 'a', 'class': 0, 'set': 'train'},
+  {'id': 'b', 'class': 1, 'set': 'train'},
+  {'id': 'c', 'class': 0, 'set': 'test'},
+]
+ANNOTATIONS = [
+  {'subset': subset, 'annotations': {'label': label}, 'duration': 10.0}
+  for subset, label in (('train', '0'), ('train', '1'), ('validate', '0'))
+]
+
+
+@pytest.mark.parametrize(
+  'lists',
+  [
+    {'train.txt': 'a 0\nb 1\n', 'val.txt': 'c 0\n'},
+    {'train.txt': 'frames/a 0\nframes/b 1\n', 'test.txt': 'frames/c 0\n'},
+    {'all.txt': 'frames/a 0 train\nframes/b 1 train\nframes/c 0 test\n'},
+    {'all.csv': 'frames/a,0,train\nframes/b,1,train\nframes/c,0,test\n'},
+    {'all.csv': 'path;label;split\nframes\\a;0;train\nframes\\b;1;train\nframes\\c;0;test\n'},
+    {'all.tsv': 'name\tlabel\tsplit\na\t0\ttrain\nb\t1\ttrain\nc\t0\tvalidation\n'},
+    {'a.json': RECORDS},
+    {'a.json': {'train': RECORDS[:2], 'val': RECORDS[2:]}},
+    {'a.json': {row['id']: ANNOTATIONS[i] for i, row in enumerate(RECORDS)}},
+    {'a.jsonl': '\n'.join(json.dumps(row) for row in RECORDS)},
+    {
+      'train.json': [{'id': 'a', 'label': 'x', 'template': '0'}, {'id': 'b', 'template': '[1]'}],
+      'validation.json': [{'id': 'c', 'template': '[0]'}],
+      'labels.json': {'0': '0', '1': '1'},
+    },
+  ],
+)
+def test_lists_of_many_forms(tmp_path, lists):
+  for name in 'abcd':
+    write_images(tmp_path / 'frames' / name, range(2))
+  for name, content in lists.items():
+    text = content if isinstance(content, str) else json.dumps(content)
+    (tmp_path / name).write_text(text)
+  layout = found(tmp_path)
+  assert [(e.recording.name, e.label) for e in layout.entries] == [
+    ('frames/a', '0'),
+    ('frames/b', '1'),
+    ('frames/c', '0'),
+  ]
+  assert [entry.split == 'train' for entry in layout.entries] == [True, True, False]
+
+
+def test_a_list_in_each_split_leaves_the_splits_to_the_folders(tmp_path):
+  for name, label in (('train/a', 'x'), ('train/b', 'y'), ('validation/c', 'x')):
+    write_images(tmp_path / name, range(2))
+    folder, file = name.split('/')
+    with (tmp_path / folder / 'metadata.jsonl').open('a') as lines:
+      lines.write(json.dumps({'file_name': file, 'label': label}) + '\n')
+  assert [(split, label) for *_, split, label in told(tmp_path)] == [
+    ('train', 'x'),
+    ('train', 'y'),
+    ('val', 'x'),
+  ]
+
+
+def test_ucf101_has_classes_by_number_and_an_official_split(tmp_path):
+  for name in ('Archery/v_1.avi', 'Bowling/v_2.avi', 'Bowling/v_3.avi', 'Bowling/v_4.avi'):
+    write_video(tmp_path / 'UCF-101' / name)
+  lists = tmp_path / 'ucfTrainTestlist'
+  lists.mkdir()
+  (lists / 'classInd.txt').write_text('1 Archery\n2 Bowling\n')
+  (lists / 'trainlist01.txt').write_text('Archery/V_1.avi 1\nBowling/v_2.avi 2\n')
+  (lists / 'testlist01.txt').write_text('Bowling/v_3.avi\n')
+  (lists / 'trainlist02.txt').write_text('Bowling/v_3.avi 2\n')
+  assert told(tmp_path) == [
+    ('UCF-101/Archery/v_1.avi', 8, 'train', 'Archery'),
+    ('UCF-101/Bowling/v_2.avi', 8, 'train', 'Bowling'),
+    ('UCF-101/Bowling/v_3.avi', 8, 'test', 'Bowling'),
+  ]
+  assert found(tmp_path).remarks == ['official split 01 of 01, 02']
+
+
+def test_kinetics_clips_are_named_by_their_seconds(tmp_path):
+  header = 'label,youtube_id,time_start,time_end,split\n'
+  (tmp_path / 'train.csv').write_text(f'{header}juggling,aaa,3,13,train\nyoga,bbb,0,10,train\n')
+  (tmp_path / 'validate.csv').write_text(f'{header}juggling,ccc,7,17,validate\n')
+  for name in ('videos/aaa_000003_000013.mp4', 'videos/juggling/ccc_000007_000017.mp4'):
+    write_video(tmp_path / name)
+  assert [(split, label) for *_, split, label in told(tmp_path)] == [
+    ('train', 'juggling'),
+    ('val', 'juggling'),
+  ]
+
+
+def test_a_list_of_paths_elsewhere_and_a_list_of_nothing(tmp_path):
+  for name in 'ab':
+    write_images(tmp_path / 'far' / name, range(2))
+  (tmp_path / 'lists').mkdir()
+  absolute = tmp_path / 'lists/some.txt'
+  absolute.write_text(f'{tmp_path}/far/a\n../far/b\n')
+  assert [name for name, *_ in told(absolute)] == ['a', 'b']
+  absolute = tmp_path / 'lists/none.txt'
+  absolute.write_text('x.mp4 1\ny.mp4 2\nz.mp4 3\nw.mp4 4\n')
+  with pytest.raises(UserError, match=r'names 4 files, none of which is there: x.mp4, y.mp4, z'):
+    found(absolute)

@@ -1,0 +1,58 @@
+"""Still images as frames: as a viewer shows them."""
+
+import io
+import os
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from videogpt_jax.framing import Framing, colour, reframe
+from videogpt_jax.input.recording import BrokenRecordingError
+
+
+def frame_of(source: str | os.PathLike | bytes, framing: Framing | None) -> np.ndarray:
+  """Returns a picture as a frame, see `Recording.frames`; raises as `read_image`."""
+  if framing is None:
+    return read_image(source)
+  return reframe(read_image(source, framing.background), framing)
+
+
+def read_image(source: str | os.PathLike | bytes, background: str = 'white') -> np.ndarray:
+  """Returns the picture in a file, or in its content: uint8 [h w 3], turned as its tags say.
+
+  Transparent pixels show the background. 16-bit images keep their upper 8 bits.
+
+  Raises:
+    BrokenRecordingError: it is no picture, or damaged.
+  """
+  try:
+    with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+      return _shown(image, background)
+  except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    name = '' if isinstance(source, bytes) else f'{os.path.basename(source)}: '
+    reason = getattr(error, 'strerror', None) or str(error).split(' <')[0]
+    raise BrokenRecordingError(f'{name}no readable picture ({reason})') from error
+
+
+def image_size(source: str | os.PathLike | bytes) -> tuple[int, int]:
+  """Returns (h, w) of the picture in a file; raises as `read_image`."""
+  try:
+    with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+      width, height = image.size
+      turned = image.getexif().get(0x0112, 1) >= 5  # EXIF's orientation
+  except (OSError, ValueError, SyntaxError) as error:
+    raise BrokenRecordingError(f'no readable picture ({error})') from error
+  return (width, height) if turned else (height, width)
+
+
+def _shown(image, background):
+  if image.mode.startswith('I'):  # 16 bits, or 32 that hold 16
+    grey = np.asarray(image).astype(np.int64)
+    grey = (grey >> 8 if grey.max(initial=0) > 255 else grey).clip(0, 255).astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=-1)
+  image = ImageOps.exif_transpose(image)
+  if image.mode in ('RGBA', 'LA', 'PA') or 'transparency' in image.info:
+    image = image.convert('RGBA')
+    backdrop = Image.new('RGBA', image.size, (*colour(background), 255))
+    image = Image.alpha_composite(backdrop, image)
+  return np.asarray(image.convert('RGB'))

@@ -1,0 +1,144 @@
+"""Actions and labels beside a recording: in a.npy, a.npz, a.csv, a.jsonl, a.json or a.cls."""
+
+import csv
+import json
+import pathlib
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from videogpt_jax.errors import UserError
+from videogpt_jax.input.faults import FAULTS
+
+ACTION_KEYS = ('actions', 'action')
+LABEL_KEYS = ('label', 'class', 'labels')
+_COUNTERS = {'', 'frame', 'frame_index', 'index', 'step', 'time', 'timestamp', 't'}
+_SUFFIXES = ('.npy', '.npz', '.csv', '.jsonl', '.json', '.cls')
+_STEMS = ('{}', '{}.actions', '{}_actions', '{}/actions')
+
+
+class Beside(NamedTuple):
+  """What lies beside a recording: actions as `actions.settle` takes them, and a class."""
+
+  actions: np.ndarray | None = None
+  label: str | None = None
+
+
+def beside(root: pathlib.Path, stem: str, names: Collection[str], action_key: str) -> Beside:
+  """Returns what lies beside a recording.
+
+  Args:
+    root: folder of the data set.
+    stem: path of the recording without its suffix.
+    names: all files of the data set.
+    action_key: array, key or columns (divided by commas) of the actions; '' finds them by name.
+  Raises:
+    UserError: such a file cannot be read, or has no such key.
+  """
+  actions = label = None
+  for pattern in _STEMS:
+    for suffix in _SUFFIXES:
+      name = pattern.format(stem) + suffix
+      if name in names:
+        found = read(suffix, (root / name).read_bytes(), action_key, str(root / name))
+        actions = found.actions if actions is None else actions
+        label = label or found.label
+  return Beside(actions, label)
+
+
+def read(suffix: str, content: bytes, action_key: str, name: str) -> Beside:
+  """Reads a file that lies beside a recording, given by its suffix and content.
+
+  Raises:
+    UserError: it cannot be read, or has no such key.
+  """
+  import io
+
+  try:
+    if suffix == '.npy':
+      return Beside(np.load(io.BytesIO(content)))
+    if suffix == '.npz':
+      with np.load(io.BytesIO(content)) as file:
+        return _of_mapping(dict(file), action_key, name)
+    text = content.decode('utf-8-sig')
+    if suffix == '.cls':
+      return Beside(label=text.strip())
+    if suffix == '.csv':
+      return Beside(_of_rows(list(csv.reader(text.splitlines())), action_key, name))
+    if suffix == '.jsonl':
+      frames = [json.loads(line) for line in text.splitlines() if line.strip()]
+      return _of_frames(frames, action_key, name)
+    value = json.loads(text)
+    return (
+      _of_frames(value, action_key, name)
+      if isinstance(value, list)
+      else _of_mapping(value, action_key, name)
+    )
+  except UserError:
+    raise
+  except (*FAULTS, KeyError) as error:
+    raise UserError(f'{name} cannot be read: {error}') from error
+
+
+def _of_frames(frames, action_key, name) -> Beside:
+  if not frames or not isinstance(frames[0], Mapping):
+    return Beside(np.array(frames))
+  key = choose(frames[0], action_key, ACTION_KEYS, name)
+  return Beside(None if key is None else np.array([frame[key] for frame in frames]))
+
+
+def _of_mapping(values: Mapping[str, Any], action_key, name) -> Beside:
+  if not isinstance(values, Mapping):
+    return Beside()
+  key = choose(values, action_key, ACTION_KEYS, name)
+  if key is None and len(values) == 1 and isinstance(next(iter(values.values())), np.ndarray):
+    key = next(iter(values))
+  label = next((str(values[key]) for key in LABEL_KEYS if np.ndim(values.get(key, [])) == 0), None)
+  return Beside(None if key is None else np.array(values[key]), label)
+
+
+def choose(keys: Collection[str], wanted: str, usual: Collection[str], name: str) -> str | None:
+  """Returns the key that is wanted, or the first usual one that is there.
+
+  Raises:
+    UserError: the one that is wanted is missing; the message lists those there are.
+  """
+  if wanted and wanted not in keys:
+    raise UserError(f'{name} has no {wanted!r}; it has {", ".join(map(str, keys))}')
+  return wanted or next((key for key in usual if key in keys), None)
+
+
+def _of_rows(rows, action_key, name):
+  """Returns the actions in a table: by columns, else those named action..., else all numbers."""
+  rows = [row for row in rows if row]
+  if not rows:
+    return None
+  if all(_is_number(cell) for cell in rows[0]):
+    return _numbers(rows)
+  head, rows = [cell.strip() for cell in rows[0]], rows[1:]
+  wanted = [column.strip() for column in action_key.split(',')] if action_key else []
+  if missing := [column for column in wanted if column not in head]:
+    raise UserError(f'{name} has no column {", ".join(missing)}; it has {", ".join(head)}')
+  columns = wanted or [column for column in head if column.lower().startswith('action')]
+  columns = columns or [column for column in head if column.lower() not in _COUNTERS]
+  places = [head.index(column) for column in columns]
+  return _numbers([[row[place] for place in places] for row in rows])
+
+
+def _numbers(rows):
+  """Returns a table as whole numbers, else as floats, else as text."""
+  for kind in (np.int64, np.float32):
+    try:
+      return np.array(rows).astype(kind)
+    except ValueError:
+      continue
+  return np.array(rows)
+
+
+def _is_number(cell):
+  try:
+    float(cell)
+  except ValueError:
+    return False
+  return True

@@ -1,0 +1,181 @@
+"""WebDataset: tars whose members belong together by their names up to the first dot.
+
+A recording is a video (`a.mp4`), or images of one name (`a.000.jpg`, `a.001.jpg`) or of one folder
+(`a/000.jpg`); `a.json`, `a.cls` and `a.actions.npy` beside it hold its class and actions.
+"""
+
+import collections
+import dataclasses
+import functools
+import os
+import tarfile
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from videogpt_jax.framing import Framing
+from videogpt_jax.input.config import DatasetConfig
+from videogpt_jax.input.faults import printable
+from videogpt_jax.input.images import frame_of
+from videogpt_jax.input.layouts.beside import Beside, read
+from videogpt_jax.input.layouts.layout import Entry, Layout, Skipped
+from videogpt_jax.input.layouts.walk import (
+  IMAGES,
+  NO_VIDEOS,
+  TARS,
+  Tree,
+  in_order,
+  places,
+  split_folders,
+  suffix,
+)
+from videogpt_jax.input.recording import BrokenRecordingError, Recording
+from videogpt_jax.input.video_index import index
+
+_BESIDE = ('.cls', '.csv', '.json', '.jsonl', '.npy', '.npz')
+
+
+class Member(NamedTuple):
+  """A file in a tar: the bytes [first, first + size)."""
+
+  name: str
+  first: int
+  size: int
+
+
+@dataclasses.dataclass(frozen=True)
+class TarImages:
+  """A recording of one image file in a tar a frame.
+
+  Attributes:
+    name: as in `videogpt_jax.input.recording.Recording`.
+    path: the tar.
+    members: the images, in the order of their numbers.
+  """
+
+  name: str
+  path: str
+  members: Sequence[Member]
+  times: np.ndarray | None = None
+  size: tuple[int, int] | None = None
+
+  def __len__(self) -> int:
+    return len(self.members)
+
+  def frames(self, indices: np.ndarray, framing: Framing | None) -> Iterator[np.ndarray]:
+    for i in indices:
+      yield frame_of(_content(self.path, self.members[i]), framing)
+
+
+def find(tree: Tree, config: DatasetConfig) -> Layout | None:
+  """Returns the recordings in tars, if there are any."""
+  tars = tree.named(TARS)
+  if not tars:
+    return None
+  where = places(tars, by_file=True)
+  skipped, samples = list(tree.closed), {}
+  for tar in tars:
+    try:
+      members = _members(str(tree.root / tar), os.stat(tree.root / tar).st_mtime_ns)
+    except (OSError, tarfile.TarError) as error:
+      skipped.append(Skipped(printable(tar), f'no tar, or cut short ({error})'))
+      continue
+    for key, parts in _samples(members).items():
+      samples[f'{printable(tar)}:{printable(key)}'] = (tar, parts)
+  videos = _videos(tree, samples)
+  entries = []
+  for name, (tar, parts) in samples.items():
+    place = where[tar]
+    recording = videos.get(name) or _images(name, str(tree.root / tar), parts)
+    if recording is None or place is None or isinstance(recording, str):
+      reason = 'lies beside the splits' if place is None else 'no video and no images'
+      skipped.append(Skipped(name, recording if isinstance(recording, str) else reason))
+      continue
+    found = _beside(str(tree.root / tar), parts, config.action_key, name)
+    entries.append(Entry(recording, place.split, place.label or found.label, found.actions))
+  n = 'one tar' if len(tars) == 1 else f'{len(tars)} tars'
+  return Layout(f'in {n} of WebDataset', entries, skipped, split_names=split_folders(tars))
+
+
+@functools.lru_cache(maxsize=1024)
+def _members(path, changed) -> tuple[Member, ...]:
+  """Returns the files of a tar in order, without reading them."""
+  del changed
+  with tarfile.open(path, 'r:') as tar:
+    return tuple(
+      Member(m.name.removeprefix('./'), m.offset_data, m.size)
+      for m in tar
+      if m.isfile() and not m.name.rpartition('/')[2].startswith('.')
+    )
+
+
+def _samples(members: Sequence[Member]) -> dict[str, dict[str, Member]]:
+  """Returns the members by key and by what follows its dot.
+
+  A folder of nothing but images `000.jpg`, `001.jpg` is one sample: keys of one image each belong
+  to their folder.
+  """
+  samples = collections.defaultdict(dict)
+  for member in members:
+    folder, _, file = member.name.rpartition('/')
+    key, _, rest = file.partition('.')
+    samples[f'{folder}/{key}' if folder else key][rest.lower()] = member
+  folders = collections.defaultdict(list)
+  for key in samples:
+    if key.rpartition('/')[0]:
+      folders[key.rpartition('/')[0]].append(key)
+  for folder, keys in folders.items():
+    frames = [k for k in keys if len(samples[k]) == 1 and _is_image(next(iter(samples[k])))]
+    if len(frames) > 1 and len(frames) >= len(keys) - len(_BESIDE):
+      whole = samples.setdefault(folder, {})
+      for key in frames:
+        rest, member = samples.pop(key).popitem()
+        whole[f'{key.rpartition("/")[2]}.{rest}'] = member
+      for key in set(keys) - set(frames):
+        whole |= {f'{key.rpartition("/")[2]}.{rest}': m for rest, m in samples.pop(key).items()}
+  return dict(samples)
+
+
+def _is_image(rest):
+  return suffix(f'a.{rest}') in IMAGES
+
+
+def _videos(tree, samples) -> Mapping[str, Recording | str]:
+  """Returns the recordings of the samples that hold a video file, or why there is none."""
+  addresses = {}
+  for name, (tar, parts) in samples.items():
+    for rest, (_, first, size) in parts.items():
+      if suffix(f'a.{rest}') not in NO_VIDEOS and '.' not in rest:
+        path = os.path.abspath(tree.root / tar)
+        addresses[name] = f'subfile,,start,{first},end,{first + size},,:{path}'
+        break
+  return index(tree.root, addresses) if addresses else {}
+
+
+def _images(name, path, parts) -> TarImages | None:
+  images = sorted((rest for rest in parts if _is_image(rest)), key=in_order)
+  if len(images) < 2:
+    return None
+  return TarImages(name, path, tuple(parts[rest] for rest in images))
+
+
+def _beside(path, parts, action_key, name) -> Beside:
+  """Returns the class and the actions of a sample."""
+  actions = label = None
+  for rest, member in parts.items():
+    kind = suffix(f'a.{rest}')
+    if kind in _BESIDE and not (kind == '.npy' and 'action' not in rest and rest != 'npy'):
+      found = read(kind, _content(path, member), action_key, f'{name}.{rest}')
+      actions = found.actions if actions is None else actions
+      label = label or found.label
+  return Beside(actions, label)
+
+
+def _content(path, member) -> bytes:
+  try:
+    with open(path, 'rb') as file:
+      file.seek(member.first)
+      return file.read(member.size)
+  except OSError as error:
+    raise BrokenRecordingError(f'cannot be read ({error.strerror})') from error

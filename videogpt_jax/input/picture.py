@@ -1,0 +1,165 @@
+"""Decoded frames as a viewer sees them: upright, with square pixels, in RGB.
+
+Where a frame is made smaller, only the pixels that its new pixels are made of are fetched and
+converted: the cost of a frame grows with what is asked for, not with the frame.
+
+Letters: h w stored height and width; H W those of the result.
+"""
+
+import dataclasses
+import fractions
+
+import av
+import numpy as np
+from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
+
+from videogpt_jax.framing import Framing, Resampling, colour, resampling
+from videogpt_jax.input.selection import Selection, Whole, has_blocks, pick, select, values
+
+_MATRICES = {
+  1: Colorspace.ITU709,
+  4: Colorspace.FCC,
+  7: Colorspace.SMPTE240M,
+  9: Colorspace.BT2020,
+  10: Colorspace.BT2020,
+}
+"""Matrix of each AVColorSpace. Everything else, untagged video included, is BT.601 to FFmpeg."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Turn:
+  """One of the eight ways to hold a frame: transposed first, then mirrored.
+
+  Attributes:
+    transposed: whether rows become columns.
+    upside_down, mirrored: whether the order of the rows, and of the columns, is reversed.
+  """
+
+  transposed: bool = False
+  upside_down: bool = False
+  mirrored: bool = False
+
+  @property
+  def lying(self) -> tuple[bool, bool]:
+    """Whether the order of the stored rows, and of the stored columns, is reversed."""
+    sides = (self.upside_down, self.mirrored)
+    return sides[::-1] if self.transposed else sides
+
+  @classmethod
+  def of(cls, frame: av.VideoFrame) -> 'Turn':
+    """Returns how a frame's display matrix holds it, to the nearest quarter turn."""
+    matrix = frame.side_data.get('DISPLAYMATRIX')
+    if matrix is None:
+      return cls()
+    a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()  # x' = ax + cy, y' = bx + dy
+    if abs(b) + abs(c) > abs(a) + abs(d):
+      return cls(True, b < 0, c < 0)
+    return cls(False, d < 0, a < 0)
+
+
+def shown_size(frame: av.VideoFrame, aspect: fractions.Fraction) -> tuple[int, int]:
+  """Returns (height, width) at which a frame is shown.
+
+  Args:
+    frame: as decoded.
+    aspect: width of a stored pixel by its height.
+  """
+  size = (frame.height, max(1, int(frame.width * aspect)))
+  return size[::-1] if Turn.of(frame).transposed else size
+
+
+@dataclasses.dataclass
+class Pictures:
+  """Turns the decoded frames of one stream into pictures.
+
+  Attributes:
+    aspect: width of a stored pixel by its height.
+    framing: size of the pictures, and how frames come to it; None leaves them as they are shown.
+    background: colour behind transparent pixels.
+  """
+
+  aspect: fractions.Fraction = fractions.Fraction(1)
+  framing: Framing | None = None
+
+  def __post_init__(self):
+    self._reformatter = VideoReformatter()
+    self._key = self._way = None
+    self._background = np.float32(colour(self.framing.background if self.framing else 'white'))
+
+  def __call__(self, frame: av.VideoFrame) -> np.ndarray:
+    """Returns [H W 3] in [0, 255]: uint8 where the frame is shown at that size, else float32."""
+    # A frame whose side data was looked at lives until Python looks for cycles: only the first is.
+    key = (frame.width, frame.height, frame.rotation)
+    if self._key != key:
+      self._key, self._way = key, self._find_way(frame)
+    way = self._way
+    small = way.selection.take(frame)
+    size = way.size or (small.height, small.width)
+    pixels = pick(self._convert(small, frame, size), way.selection.rows, way.selection.columns)
+    pixels = np.ascontiguousarray(pixels.swapaxes(0, 1) if way.transposed else pixels)
+    pixels = pixels.view(np.uint8).reshape(*pixels.shape, -1)
+    if _transparent(frame):
+      alpha = pixels[..., 3:] / np.float32(255)
+      mixed = pixels[..., :3] * alpha + self._background * (1 - alpha)
+      pixels = np.rint(mixed).astype(np.uint8)
+    return (way.resampling(pixels) if way.resampling else pixels)[..., :3]
+
+  def _find_way(self, frame) -> '_Way':
+    """Returns what becomes of frames like this one."""
+    turn = Turn.of(frame)
+    stored, shown = shown_size(frame, fractions.Fraction(1)), shown_size(frame, self.aspect)
+    if self.framing is None or self.framing.size == shown:
+      sides = [slice(None, None, -1 if turned else 1) for turned in turn.lying]
+      size = shown[::-1] if turn.transposed else shown
+      return _Way(Whole(*sides), size, turn.transposed, None)
+    plan = resampling(stored, self.framing, shown)
+    rows, columns = (plan.columns, plan.rows) if turn.transposed else (plan.rows, plan.columns)
+    upside_down, mirrored = turn.lying
+    rows = frame.height - 1 - rows if upside_down else rows
+    columns = frame.width - 1 - columns if mirrored else columns
+    return _Way(select(frame, rows, columns), None, turn.transposed, plan)
+
+  def _convert(self, frame, tagged, size):
+    """Returns the frame's colours at a size, [h w] of 3 or 4 bytes: red, green, blue, maybe alpha.
+
+    Takes the matrix and range that `tagged` is tagged with.
+    """
+    full = tagged.color_range == ColorRange.JPEG or tagged.format.name.startswith('yuvj')
+    levels = ColorRange.JPEG if full or tagged.format.is_rgb else ColorRange.MPEG
+    # Four bytes are quicker to pick, but FFmpeg then leaves out the last columns of some widths,
+    # and rounds otherwise where it scales.
+    quick = size == (frame.height, frame.width) and size[1] % 8 == 0 and has_blocks(frame)
+    form = 'rgba' if quick or _transparent(frame) else 'rgb24'
+    converted = self._reformatter.reformat(
+      frame,
+      width=size[1],
+      height=size[0],
+      format=form,
+      interpolation=Interpolation.BICUBIC,
+      src_colorspace=_MATRICES.get(tagged.colorspace, Colorspace.ITU601),
+      src_color_range=levels,
+      dst_color_range=ColorRange.JPEG,
+      threads=1,  # clips are decoded in parallel already
+    )
+    return values(converted.planes[0], '<u4' if form == 'rgba' else 'V3')
+
+
+@dataclasses.dataclass(frozen=True)
+class _Way:
+  """From frames of one size to pictures.
+
+  Attributes:
+    selection: the pixels to take.
+    size: (h, w) to convert to; None is that of the selection.
+    transposed: whether rows become columns after that.
+    resampling: what follows, if anything.
+  """
+
+  selection: Selection
+  size: tuple[int, int] | None
+  transposed: bool
+  resampling: Resampling | None
+
+
+def _transparent(frame):
+  return frame.format.name == 'pal8' or any(c.is_alpha for c in frame.format.components)
