@@ -5,10 +5,13 @@ import pytest
 from flax import nnx
 
 from tests.models.test_prior import make
-from videogpt_jax import Tokenizer, VideoGPT
-from videogpt_jax.models.prior import CodeSpec, Prior
+from videogpt_jax import VideoGPT, programs
+from videogpt_jax.models.prior import Prior
+from videogpt_jax.models.spec import CodeSpec
+from videogpt_jax.models.trained import trained
 from videogpt_jax.models.transformer import PriorConfig
 from videogpt_jax.models.vqvae import VQVAE, VQVAEConfig
+from videogpt_jax.tokenizer import make_tokenizer
 
 
 @pytest.fixture(scope='module')
@@ -16,7 +19,7 @@ def gpt():
   config = VQVAEConfig(
     embedding_dim=5, n_codes=7, n_hiddens=8, n_res_layers=1, downsample=(2, 4, 2)
   )
-  tokenizer = Tokenizer(VQVAE(config, rngs=nnx.Rngs(0)), sequence_length=6, resolution=8)
+  tokenizer = make_tokenizer(VQVAE(config, rngs=nnx.Rngs(0)), sequence_length=6, resolution=8)
   assert tokenizer.spec == CodeSpec((3, 2, 4), 7, 5, 6, 8)
   prior = Prior(
     PriorConfig(hidden_dim=12, n_heads=2, n_layers=1, n_classes=3),
@@ -24,7 +27,7 @@ def gpt():
     rngs=nnx.Rngs(1),
   )
   prior.fc_out.kernel[...] = make('class')[0].fc_out.kernel[:12]
-  return VideoGPT(tokenizer, prior)
+  return VideoGPT(tokenizer, trained(prior), prior.config)
 
 
 def test_shapes_and_ranges(gpt):
@@ -47,7 +50,8 @@ def test_many_videos_are_decoded_a_few_at_a_time(gpt):
   # What the decoder needs beside the videos themselves does not grow with their number.
   needed = {}
   for n in (8, 64):
-    memory = gpt.lower_videos(np.zeros((n, 3, 2, 4), np.int32)).compile().memory_analysis()
+    lowered = programs.videos.lower(gpt.vqvae, np.zeros((n, 3, 2, 4), np.int32))
+    memory = lowered.compile().memory_analysis()
     needed[n] = memory.temp_size_in_bytes
   assert needed[64] - needed[8] < needed[8]
 
@@ -65,13 +69,19 @@ def test_other_sizes_than_the_trained_one_are_tokenized_too(gpt):
   ('call', 'message'),
   [
     (lambda g: g.sample(2), 'give class_label'),
-    (lambda g: g.sample(2, class_label=3), r'class_label \(3 to 3\) must be in \[0, 3\)'),
+    (lambda g: g.sample(2, class_label=3), r'class_label \(3\) must be in \[0, 3\)'),
     (lambda g: g.sample(2, class_label=0, top_k=0), r'top_k \(0\) must be in \[1, 7\]'),
     (lambda g: g.sample(2, class_label=0, frames=np.zeros((2, 1, 8, 8, 3))), 'leave frames out'),
     (lambda g: g.logits(np.zeros((2, 3, 2, 2), int), class_label=[0, 0]), 'codes have shape'),
-    (lambda g: g.vqvae.encode(np.zeros((1, 3, 8, 8, 3))), r'frames \(3\) must be divisible'),
+    (
+      lambda g: g.vqvae.encode(np.zeros((1, 3, 8, 8, 3))),
+      '3 frames do not fill latent frames of 2; use 2 or 4',
+    ),
     (lambda g: g.sample(0, class_label=0), r'number of videos \(0\)'),
     (lambda g: g.vqvae.encode(np.zeros((1, 2, 8, 8, 3), np.uint8)), 'video is uint8'),
+    (lambda g: g.vqvae.encode(np.ones((1, 2, 8, 8, 3))), r'spans 1 to 1.*\]: video - 0.5'),
+    (lambda g: g.vqvae.encode(np.full((1, 2, 8, 8, 3), 200.0)), r'\[-0.5, 0.5\]: video / 255'),
+    (lambda g: g.vqvae.encode(np.full((1, 2, 8, 8, 3), -0.6)), r'clip what a decoder gives'),
     (lambda g: g.vqvae.encode(np.zeros((6, 8, 8, 3))), 'must be \\[B T H W 3\\]'),
     (lambda g: g.vqvae.decode(np.zeros((3, 2, 4), int)), 'codes have shape'),
   ],

@@ -1,6 +1,6 @@
-"""Writes a workdir's trained models as checkpoints that the published code loads.
+"""Writes a trained model as checkpoints that the published code loads.
 
-python -m videogpt_jax.export_torch --workdir=DIR --out=DIR2
+python -m videogpt_jax.export_torch --model=DIR --out=DIR2
 """
 
 from collections.abc import Sequence
@@ -10,20 +10,23 @@ from absl import flags
 
 from videogpt_jax import cli
 
-_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run.')
-_OUT = flags.DEFINE_string('out', None, 'Folder for vqvae and gpt, .ckpt and .safetensors.')
+_MODEL = cli.define_model()
+_OUT = cli.required(
+  flags.DEFINE_string('out', None, 'Folder for vqvae and gpt, each as .ckpt and .safetensors.'),
+  'exported',
+)
 _VQVAE_PATH = flags.DEFINE_string(
-  'vqvae_path', None, "Where the published code will find the VQ-VAE's file; by default in --out."
+  'vqvae_path', None, 'Where the published code will find the VQ-VAE; in --out by default.'
 )
 
 
 def main(argv: Sequence[str]):
+  del argv
   from videogpt_jax import exchange
+  from videogpt_jax.files import check_folder
 
-  for flag in (_WORKDIR, _OUT):
-    if not flag.value:
-      raise ValueError(f'--{flag.name} is missing')
-  for file in exchange.export_workdir(Path(_WORKDIR.value), Path(_OUT.value), _VQVAE_PATH.value):
+  check_folder('--out', out := Path(_OUT.value))
+  for file in exchange.export_model(_MODEL.value, out, _VQVAE_PATH.value):
     print(f'wrote {file}')
 
 

@@ -1,166 +1,241 @@
-"""How a request becomes videos: clip after clip, each drawn by one compiled program.
+"""Runs a request: chunk after chunk of videos, clip after clip, by the compiled programs.
 
-Axis letters: n videos; T H W frames, height, width; t h w latent grid; L codes of a clip.
+Axis letters: n videos, of which m go through at once; T H W frames, height, width; t h w latent
+grid; L codes of a clip.
 """
 
+import dataclasses
 import math
-from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
+from videogpt_jax import programs
+from videogpt_jax.errors import UserError
+from videogpt_jax.models.conditioners import Conditions
+from videogpt_jax.models.prior import Prior
+from videogpt_jax.models.trained import Trained
+from videogpt_jax.models.transformer import PriorConfig
 from videogpt_jax.sampling import checks, windows
-from videogpt_jax.sampling.controls import make_controls
-from videogpt_jax.sampling.loop import Decoded
-from videogpt_jax.sampling.request import Generated, Report, Request
+from videogpt_jax.sampling.forward import Decoded
+from videogpt_jax.sampling.request import Callbacks, Generated, Request
+from videogpt_jax.tokenizer import Tokenizer
 
-if TYPE_CHECKING:
-  from videogpt_jax.api import VideoGPT
+QUIET = Callbacks(*(lambda *_: None,) * 3)
 
-QUIET = Report(*(lambda *_: None,) * 3)
+CACHE_BYTES = 2 * 2**30
+"""Bytes for the KV caches of one chunk on a device that does not report its memory."""
+
+CACHE_SHARE = 0.25
+"""Share of a device's memory for the KV caches of one chunk, if the device reports its memory."""
 
 
-class Generation:
-  """A request to a model, checked; nothing is drawn before `run` or `codes`.
+@dataclasses.dataclass(frozen=True)
+class Generator:
+  """A model and the devices that share the videos.
 
-  Arrays of a batch are filled up by repetition to `size`, a multiple of what the devices share out.
+  Attributes:
+    tokenizer: decodes the codes.
+    prior: draws them.
+    config: the prior's.
+    mesh: the devices, or None for one.
   """
 
-  def __init__(self, model: 'VideoGPT', request: Request, report: Report | None = None):
-    tokenizer, config = model.vqvae, model.config
-    checks.check_request(request, tokenizer.spec, config)
-    self.model, self.request = model, request
-    self.report, self.reports = report or QUIET, report is not None
-    self.num_frames = request.num_frames
-    if self.num_frames is None:
-      self.num_frames = tokenizer.sequence_length
-    self.windows = windows.plan(
-      tokenizer.spec, config.n_cond_frames, self.num_frames, request.goes_on_from is not None
+  tokenizer: Tokenizer
+  prior: Trained[Prior]
+  config: PriorConfig
+  mesh: Mesh | None = None
+
+  @property
+  def shares(self) -> int:
+    """Among how many groups of devices videos are divided."""
+    return 1 if self.mesh is None else self.mesh.shape['data'] * self.mesh.shape['fsdp']
+
+  def generate(self, request: Request, callbacks: Callbacks | None = None) -> Generated:
+    """Draws and decodes all videos.
+
+    Raises:
+      UserError: the model cannot make them.
+    """
+    made = [chunk.run() for chunk in self._chunks(request, callbacks)]
+    return Generated(*(np.concatenate(parts)[: request.n] for parts in zip(*made, strict=True)))
+
+  def codes(self, request: Request) -> np.ndarray:
+    """Draws the codes of a single clip for each video, int32 [n t h w]."""
+    drawn = [chunk.codes() for chunk in self._chunks(request, None)]
+    return np.concatenate(drawn)[: request.n]
+
+  def compile(self, request: Request, callbacks: Callbacks | None = None):
+    """Compiles all that `generate` runs for this request, so that it starts at once."""
+    self._chunks(request, callbacks)[0].compile()
+
+  def _chunks(self, request: Request, callbacks: Callbacks | None) -> list['_Chunk']:
+    """Checks the request and cuts its videos into chunks of equal size that fit in memory."""
+    spec = self.tokenizer.spec
+    checks.check_pair(self.prior.module().codes, spec)
+    checks.check_request(request, spec, self.config)
+    plan = windows.plan(
+      spec,
+      self.config.n_cond_frames,
+      request.settings.num_frames or spec.sequence_length,
+      request.continue_from is not None,
     )
-    self.size = -(-request.n // model.shares) * model.shares
-    self.controls = make_controls(
-      tokenizer.config.n_codes,
-      request.temperature,
-      request.top_k,
-      request.top_p,
-      request.guidance,
-    )
-    label = request.class_label
-    self.class_label = None if label is None else self._rows(checks.labels(label, request.n))
-    self.actions = None if request.actions is None else self._rows(request.actions)
-    self.earlier = None
-    if request.goes_on_from is not None:
-      self.earlier = self._rows(checks.earlier_frames(request.goes_on_from, self.windows.shared))
+    if request.continue_from is not None:
+      checks.earlier_frames(request.continue_from, plan.shared)
+    most = self._videos_at_once(request)
+    m = -(-request.n // -(-request.n // most))  # evenly
+    m = -(-m // self.shares) * self.shares
+    return [_Chunk(self, request, plan, first, m, callbacks) for first in range(0, request.n, m)]
+
+  def _videos_at_once(self, request: Request) -> int:
+    """Returns the number of videos whose KV caches fit in memory."""
+    config, L = self.config, math.prod(self.tokenizer.latent_shape)
+    rows = 1 if request.settings.controls.guidance is None else 2
+    width = jnp.dtype(config.dtype).itemsize
+    cache = 2 * rows * config.n_layers * L * config.hidden_dim * width
+    device = jax.local_devices()[0] if self.mesh is None else self.mesh.local_devices[0]
+    memory = (device.memory_stats() or {}).get('bytes_limit') if device.platform != 'cpu' else None
+    available = memory * CACHE_SHARE if memory else CACHE_BYTES
+    return max(int(available // cache), 1) * self.shares
+
+
+class _Chunk:
+  """A chunk of a request's videos.
+
+  Arrays are filled up by repetition to m videos, so that every chunk runs the same programs.
+  """
+
+  def __init__(self, generator, request, plan, first, m, callbacks):
+    self.generator, self.request, self.windows = generator, request, plan
+    self.tokenizer, self.mesh = generator.tokenizer, generator.mesh
+    self.spec, self.m = generator.tokenizer.spec, m
+    self.callbacks, self.reports = callbacks or QUIET, callbacks is not None
+    self.draws_before = first // m
+    self.n_chunks = -(-request.n // m)
+    self.index = np.minimum(np.arange(first, first + m), request.n - 1)
+    rows = lambda x: None if x is None else np.asarray(x)[self.index]
+    self.conditions = {name: rows(x) for name, x in request.conditions.items()}
+    self.prefix = rows(request.prefix)
+    self.earlier = rows(request.continue_from)
     seeds = jax.vmap(jax.random.fold_in, (None, 0))
-    self.keys = seeds(jax.random.key(request.seed), jnp.arange(self.size))
+    self.keys = seeds(jax.random.key(request.seed), jnp.asarray(first + np.arange(m)))
 
   def run(self) -> Generated:
     """Draws and decodes clip after clip."""
-    n, shared = self.request.n, self.windows.shared
+    shared = self.windows.shared
     video = None if self.earlier is None else self.earlier[:, -shared:] + np.float32(0.5)
     given, frames = self.beginning()
-    codes, log_likelihood = [], np.zeros(n)
+    codes, log_likelihood, passes = [], np.zeros(self.m), np.zeros(self.m, np.int64)
     for i in range(len(self.windows.starts)):
       drawn = self._draw_best(i, given, frames)
-      clip = np.asarray(self.model.videos(drawn.codes))
+      clip = np.asarray(self._videos(drawn.codes))
       video = clip if video is None else windows.join(video, clip, shared)
-      codes.append(drawn.codes[:n])
-      log_likelihood += drawn.log_likelihood[:n].astype(np.float64)
-      given = self._kept(drawn.codes)
-      frames = self._seen(video[:, -shared:] - np.float32(0.5))
-    return Generated(video[:n, : self.num_frames], np.stack(codes, axis=1), log_likelihood)
+      codes.append(drawn.codes)
+      log_likelihood += drawn.log_likelihood.astype(np.float64)
+      passes += drawn.passes
+      if i + 1 < len(self.windows.starts):
+        given, frames = self._next(video[:, -shared:] - np.float32(0.5))
+    n_frames = self.request.settings.num_frames or self.spec.sequence_length
+    return Generated(video[:, :n_frames], np.stack(codes, axis=1), log_likelihood, passes)
 
-  def codes(self) -> Decoded:
+  def codes(self) -> np.ndarray:
     """Draws a single clip, not decoded."""
     if len(self.windows.starts) > 1:
-      raise ValueError(
-        f'num_frames ({self.num_frames}) is more than one clip has '
+      raise UserError(
+        f'num_frames ({self.request.settings.num_frames}) is more than one clip has '
         f"({self.windows.clip}); generate() returns the codes of all of a video's clips"
       )
-    drawn = self._draw_best(0, *self.beginning())
-    return jax.tree.map(lambda a: a[: self.request.n], drawn)
+    return self._draw_best(0, *self.beginning()).codes
 
   def compile(self):
     """Compiles all that `run` needs."""
     given, frames = self.beginning()
-    prefixes = [given]
+    prefixes, codes = [given], np.zeros((self.m, *self.spec.latent_shape), np.int32)
     if len(self.windows.starts) > 1:
-      later = self._kept(np.zeros((self.size, *self.model.latent_shape), np.int32))
+      later, _ = self._next(np.zeros((self.m, self.windows.shared, *self.spec.clip_shape[1:])))
       if np.shape(later) != np.shape(given):
         prefixes.append(later)
     for i, prefix in enumerate(prefixes):
-      self.report.compiling('the sampler' + (' of later clips' if i else ''))
-      self.model.lower(*self._arguments(i, 0, prefix, frames)).compile()
-    self.report.compiling('the decoder')
-    codes = np.zeros((self.size, *self.model.latent_shape), np.int32)
-    self.model.lower_videos(codes).compile()
+      self.callbacks.compiling('the sampler' + (' of later clips' if i else ''))
+      self._draw(i, 0, prefix, frames, programs.draw.lower).compile()
+    self.callbacks.compiling('the decoder')
+    self._videos(codes, programs.videos.lower).compile()
 
   def beginning(self) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Returns the codes that the first clip begins with, int32 [n p], and the frames it is told."""
-    request, tokenizer = self.request, self.model.vqvae
-    frames = None if request.frames is None else self._rows(request.frames)
-    given = request.prefix
-    if given is not None:
-      return self._rows(np.asarray(given, np.int32).reshape(request.n, -1)), frames
+    """Returns the first codes of the first clip, int32 [m p], and its conditioning frames."""
+    frames = self.conditions.get('frames')
+    if self.prefix is not None:
+      return np.asarray(self.prefix, np.int32).reshape(self.m, -1), frames
     if self.earlier is None:
       return None, frames
-    latents = self.windows.shared_latents
-    if latents:
-      # With what came before them, up to a clip: in the end as much as a clip's last codes had.
-      step = tokenizer.sequence_length // self.model.latent_shape[0]
-      length = min(self.earlier.shape[1], tokenizer.sequence_length) // step * step
-      given = self._kept(tokenizer.encode(self.earlier[:, -length:]))
-    return given, self._seen(self.earlier[:, -self.windows.shared :])
+    return self._next(self.earlier[:, -self.windows.shared :])
 
   def _draw_best(self, i: int, given, frames) -> Decoded:
     """Draws the i-th clip, the likeliest of `best_of` for each video."""
-    best, n_draws = None, len(self.windows.starts) * self.request.best_of
-    for j in range(self.request.best_of):
-      self.report.drawing(i * self.request.best_of + j, n_draws)
-      drawn = jax.tree.map(np.asarray, self.model.draw(*self._arguments(i, j, given, frames)))
+    best, n_draws = None, len(self.windows.starts) * self.request.settings.best_of
+    done = self.draws_before * n_draws + i * self.request.settings.best_of
+    for j in range(self.request.settings.best_of):
+      self.callbacks.drawing(done + j, n_draws * self.n_chunks)
+      drawn = jax.tree.map(np.asarray, self._draw(i, j, given, frames))
       best = drawn if best is None else _likelier(best, drawn)
     return best
 
-  def _arguments(self, i: int, j: int, given, frames) -> tuple:
-    """Of the compiled program, for the j-th try at the i-th clip."""
+  def _draw(self, i: int, j: int, given, frames, run=programs.draw):
+    """Runs (or lowers) the program that draws the i-th clip for the j-th time."""
+    settings = self.request.settings
     keys = self.keys
     if i or j:  # positions use the numbers below L
-      later = jax.vmap(jax.random.fold_in, (0, None))
-      keys = later(later(keys, math.prod(self.model.latent_shape) + i), j)
-    actions = self.actions
-    if actions is not None:
-      start = self.windows.starts[i]
-      frames_of_clip = start + np.arange(self.windows.clip)
-      actions = actions[:, np.minimum(frames_of_clip, actions.shape[1] - 1)]
-    report = self.report.codes if self.reports else None
-    return (
-      report,
+      fold = jax.vmap(jax.random.fold_in, (0, None))
+      keys = fold(fold(keys, math.prod(self.spec.latent_shape) + i), j)
+    return run(
+      self.generator.prior,
+      self.tokenizer,
       np.asarray(jax.random.key_data(keys)),
-      self.controls,
+      settings.controls,
+      self._conditions_of(i, frames),
       given,
-      self.class_label,
-      frames,
-      actions,
+      strategy=settings.strategy,
+      on_codes=self.callbacks.codes if self.reports else None,
+      mesh=self.mesh,
     )
 
-  def _kept(self, codes) -> np.ndarray | None:
-    """The codes of a clip's last latent frames, as the beginning of the next: int32 [n p]."""
-    latents = self.windows.shared_latents
-    return np.asarray(codes)[:, -latents:].reshape(len(codes), -1) if latents else None
+  def _videos(self, codes, run=programs.videos):
+    return run(self.tokenizer, codes, shares=self.generator.shares, mesh=self.mesh)
 
-  def _seen(self, shared) -> np.ndarray | None:
-    """What a prior conditioned on frames is told of the frames that the next clip begins with."""
-    n_cond_frames = self.model.config.n_cond_frames
-    return np.asarray(shared)[:, :n_cond_frames] if n_cond_frames else None
+  def _conditions_of(self, i: int, frames) -> Conditions:
+    """Returns the conditions of the i-th clip. Actions that end early repeat their last row."""
+    conditions = dict(self.conditions)
+    if 'actions' in conditions:
+      actions, clip = conditions['actions'], self.windows.clip
+      at = np.minimum(self.windows.starts[i] + np.arange(clip), actions.shape[1] - 1)
+      conditions['actions'] = actions[:, at]
+    if frames is not None:
+      conditions['frames'] = frames
+    return conditions
 
-  def _rows(self, x) -> np.ndarray:
-    x = np.asarray(x)
-    return x[np.minimum(np.arange(self.size), len(x) - 1)]
+  def _next(self, shared: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Returns the first codes and the conditioning frames of a clip that begins with these frames.
+
+    Args:
+      shared: float32 [m T H W 3] in [-0.5, 0.5].
+    Returns:
+      codes int32 [m p], and frames float32 [m n_cond_frames H W 3], or None for either.
+    """
+    shared, given = np.asarray(shared, np.float32), None
+    if self.windows.shared_latents:
+      # As a whole clip that then stands still: the encoder looks ahead, and without frames there
+      # the last codes would be those of a clip's end.
+      still = np.repeat(shared[:, -1:], self.windows.clip - shared.shape[1], axis=1)
+      codes = programs.encode(self.tokenizer, np.concatenate([shared, still], axis=1))
+      given = np.asarray(codes)[:, : self.windows.shared_latents].reshape(self.m, -1)
+    n_cond_frames = self.generator.config.n_cond_frames
+    return given, shared[:, :n_cond_frames] if n_cond_frames else None
 
 
 def _likelier(a: Decoded, b: Decoded) -> Decoded:
-  """For each clip the one of two draws that has the higher likelihood."""
+  """Returns for each clip the likelier of two draws, and the passes of both."""
   wins = b.log_likelihood > a.log_likelihood
   codes = np.where(wins.reshape(-1, *(1,) * (a.codes.ndim - 1)), b.codes, a.codes)
-  return Decoded(codes, np.maximum(a.log_likelihood, b.log_likelihood), None)
+  return Decoded(codes, np.maximum(a.log_likelihood, b.log_likelihood), None, a.passes + b.passes)

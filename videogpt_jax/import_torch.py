@@ -1,37 +1,44 @@
 """Turns a published PyTorch checkpoint into a workdir, as if it had been trained there.
 
-  python -m videogpt_jax.import_torch --checkpoint=FILE.ckpt --workdir=DIR
+  python -m videogpt_jax.import_torch --model=FILE.ckpt --workdir=DIR
 
-With --config=configs/X.py the workdir is that experiment's: `main` with the same configuration goes
-on from what was imported, for example trains a prior on a published VQ-VAE.
+A .pth.tar is VideoGPT-Paper's; a prior's needs the file of its VQ-VAE, as named or beside it.
+
+With --config=configs/X.py the workdir belongs to that experiment: `main` with the same
+configuration continues from what was imported, for example trains a prior on a published VQ-VAE.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags
-from ml_collections import config_flags
 
 from videogpt_jax import cli
 
-_CHECKPOINT = flags.DEFINE_string(
-  'checkpoint', None, 'A published .ckpt or .safetensors, or the name of a published model.'
+_MODEL = cli.define_model(
+  'A published .ckpt, .pth.tar or .safetensors, an export, or the name of a published model.',
+  example='FILE.ckpt',
+  aliases=('checkpoint',),
 )
-_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder to make; it must be empty or new.')
-_CONFIG = config_flags.DEFINE_config_file(
-  'config', None, 'Experiment that the workdir shall belong to; by default what the file states.'
+_WORKDIR = cli.required(
+  flags.DEFINE_string('workdir', None, 'Folder to make; it must be empty or new.'), 'runs/imported'
+)
+_CONFIG = cli.define_config(
+  'Experiment that the workdir is to belong to; by default what the file states.', example=None
 )
 
 
 def main(argv: Sequence[str]):
+  del argv
   from videogpt_jax import config, exchange
+  from videogpt_jax.errors import UserError
   from videogpt_jax.interop import published
+  from videogpt_jax.loading import find_model
 
-  for flag in (_CHECKPOINT, _WORKDIR):
-    if not flag.value:
-      raise ValueError(f'--{flag.name} is missing')
-  name = Path(_CHECKPOINT.value).stem
-  found = published.load(_CHECKPOINT.value)
+  if (file := find_model(_MODEL.value)).is_dir():
+    raise UserError(f'{_MODEL.value} is a workdir already; give a published checkpoint to import')
+  name = Path(_MODEL.value).stem.removesuffix('.pth')
+  found = published.load(file)
   if _CONFIG.value is None:
     experiment = exchange.stated_experiment(found, name)
   else:

@@ -1,61 +1,59 @@
-"""A trained VQ-VAE: video to codes and back.
-
-Every method is compiled once for each shape that it is called with.
+"""A trained tokenizer: video to codes and back.
 
 Axis letters: B batch; T H W frames, height, width; t h w latent grid; K n_codes; E embedding_dim.
 """
 
+import dataclasses
+import functools
 import hashlib
+from collections.abc import Iterable, Iterator
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from videogpt_jax.models.prior import CodeSpec
-from videogpt_jax.models.vqvae import VQVAE
+from videogpt_jax import programs, streaming
+from videogpt_jax.errors import UserError
+from videogpt_jax.models.conditioners import axes
+from videogpt_jax.models.spec import CodeSpec, Resolution, code_spec
+from videogpt_jax.models.trained import Trained, trained
+from videogpt_jax.models.vqvae import VQVAE, VQVAEConfig
+from videogpt_jax.sampling import checks
 
 
-class Tokenizer:
-  """A trained VQ-VAE: video to codes and back.
+@functools.partial(
+  jax.tree_util.register_dataclass,
+  data_fields=['state'],
+  meta_fields=['graph', 'config', 'spec'],
+)
+@dataclasses.dataclass(frozen=True)
+class Tokenizer(Trained[VQVAE]):
+  """A trained VQ-VAE as a value.
+
+  Methods are compiled once for each shape that they are called with.
 
   Attributes:
-    config: the VQVAEConfig.
-    sequence_length, resolution: of the clips that it was trained on. Others are taken too, where
-      the down-sampling divides them.
-    latent_shape: (t, h, w) of such a clip, or (t, h, w, n_codebooks).
+    config: of the VQ-VAE.
+    spec: the codes of the clips that it was trained on. Other clips are encoded too, where the
+      down-sampling divides them.
   """
 
-  def __init__(self, vqvae: VQVAE, sequence_length: int, resolution: int):
-    self.config = vqvae.config
-    self.sequence_length, self.resolution = sequence_length, resolution
-    self.latent_shape = vqvae.config.latent_shape(sequence_length, resolution)
-    self.graphdef, self.state = nnx.split(vqvae)
-    merge = lambda state: nnx.merge(self.graphdef, state)
-    self._encode = jax.jit(lambda state, video: merge(state).encode(video))
-    self._decode = jax.jit(lambda state, codes: merge(state).decode(codes))
-    self._lookup = jax.jit(lambda state, codes: merge(state).codebook.lookup(codes))
+  config: VQVAEConfig
+  spec: CodeSpec
 
   @property
-  def spec(self) -> CodeSpec:
-    """What a prior must know of the codes."""
-    config = self.config
-    return CodeSpec(
-      self.latent_shape,
-      config.n_codes,
-      config.embedding_dim // config.n_codebooks,
-      self.sequence_length,
-      self.resolution,
-    )
+  def latent_shape(self) -> tuple[int, ...]:
+    """(t, h, w), or (t, h, w, n_codebooks), of a clip."""
+    return self.spec.latent_shape
 
   @property
   def codebook(self) -> jax.Array:
     """The codes' vectors, float32 [n_codebooks K embedding_dim / n_codebooks]."""
-    return nnx.merge(self.graphdef, self.state).codebook.embeddings[...]
+    return self.module().codebook.vectors()
 
   @property
   def codebook_sha256(self) -> str:
-    """Tells the codes of this tokenizer from those of another."""
+    """Digest of the codebook alone, by which older shards name their tokenizer."""
     return hashlib.sha256(np.ascontiguousarray(self.codebook).tobytes()).hexdigest()
 
   def encode(self, video: jax.Array) -> jax.Array:
@@ -66,36 +64,82 @@ class Tokenizer:
     Returns:
       int32 [B t h w], or [B t h w n_codebooks], in [0, K).
     Raises:
-      ValueError: the shape is another, or the down-sampling does not divide it.
+      UserError: the shape or range is another, or the down-sampling does not divide it.
     """
+    checks.check_video('video', video)
     shape = np.shape(video)
-    if len(shape) != 5 or shape[-1] != 3:
-      raise ValueError(f'video has shape {shape}; it must be [B T H W 3]')
-    if not jnp.issubdtype(jnp.result_type(video), jnp.floating):
-      raise ValueError(
-        f'video is {jnp.result_type(video)}; it must be float in [-0.5, 0.5]: video / 255 - 0.5'
-      )
-    for name, size, factor in zip(
-      ('frames', 'height', 'width'), shape[1:4], self.config.downsample, strict=True
-    ):
-      if size % factor:
-        raise ValueError(f"the video's {name} ({size}) must be divisible by downsample ({factor})")
-    return self._encode(self.state, video)
+    self.config.latent_shape(shape[1], shape[2:4])
+    return programs.encode(self, video)
 
   def decode(self, codes: jax.Array) -> jax.Array:
-    """Returns the video of codes int32 [B t h w]: float32 [B T H W 3], not clipped.
+    """Returns the video float32 [B T H W 3], not clipped, of codes int32 [B t h w].
 
     Grids of another size than the trained one are decoded too.
 
     Raises:
-      ValueError: the codes have not as many axes.
+      UserError: the codes have not as many axes.
     """
+    self._check_axes(codes)
+    return programs.decode(self, codes)
+
+  def encode_stream(self, chunks: Iterable[jax.Array]) -> Iterator[jax.Array]:
+    """Encodes a video of any length, piece by piece, as `encode` would encode all of it.
+
+    Memory does not grow with the video. Each length of a piece compiles once.
+
+    Args:
+      chunks: float32 [B T H W 3] in [-0.5, 0.5], consecutive stretches of a video; T may differ.
+    Yields:
+      int32 [B t h w], or [B t h w n_codebooks], the next latent frames that the chunks so far have
+      filled, at most `streaming.PIECE` of them.
+    Raises:
+      UserError: the tokenizer is not causal; a chunk's shape or range is another; the video ends
+        within a latent frame.
+    """
+    self.config.check_streams()
+    checked = (self._checked(chunk) for chunk in chunks)
+    return streaming.encode(self, self.spec.time_grid, checked)
+
+  def decode_stream(self, codes: jax.Array | Iterable[jax.Array]) -> Iterator[jax.Array]:
+    """Decodes codes piece by piece, as `decode` would decode all of them; see `encode_stream`.
+
+    Args:
+      codes: int32 [B t h w], or an iterable of such arrays, consecutive latent frames of a video.
+    Yields:
+      float32 [B T H W 3], not clipped: the frames of at most `streaming.PIECE` latent frames.
+    Raises:
+      UserError: the tokenizer is not causal, or codes have not as many axes.
+    """
+    self.config.check_streams()
+    chunks = [codes] if hasattr(codes, 'ndim') else codes
+    return streaming.decode(self, (self._check_axes(chunk) for chunk in chunks))
+
+  def _checked(self, chunk: jax.Array) -> jax.Array:
+    checks.check_video('a chunk of video', chunk)
+    self.config.latent_shape(self.spec.sequence_length, np.shape(chunk)[2:4])
+    return chunk
+
+  def _check_axes(self, codes: jax.Array) -> jax.Array:
     if np.ndim(codes) != len(self.latent_shape) + 1:
-      raise ValueError(
-        f'codes have shape {np.shape(codes)}; they must be [B, *{self.latent_shape}]'
-      )
-    return self._decode(self.state, codes)
+      raise UserError(f'codes have shape {np.shape(codes)}; they must be {axes(self.latent_shape)}')
+    return codes
 
   def lookup(self, codes: jax.Array) -> jax.Array:
-    """Returns the vectors of codes int32 [B t h w]: float32 [B t h w E]."""
-    return self._lookup(self.state, codes)
+    """Returns the vectors float32 [B t h w E] of codes int32 [B t h w]."""
+    return programs.lookup(self, codes)
+
+
+def make_tokenizer(vqvae: VQVAE, sequence_length: int, resolution: Resolution) -> Tokenizer:
+  """Returns a VQ-VAE, trained on such clips, as a value; an abstract one gives shapes."""
+  whole = trained(vqvae)
+  spec = code_spec(vqvae.config, sequence_length, resolution)
+  return Tokenizer(whole.graph, whole.state, vqvae.config, spec)
+
+
+def abstract_tokenizer(
+  config: VQVAEConfig, sequence_length: int, resolution: Resolution
+) -> Tokenizer:
+  """Returns a tokenizer of shapes, to be restored into, or to plan with."""
+  grid = config.latent_shape(sequence_length, resolution)
+  vqvae = nnx.eval_shape(lambda: VQVAE(config, grid, rngs=nnx.Rngs(0)))
+  return make_tokenizer(vqvae, sequence_length, resolution)

@@ -11,7 +11,9 @@ from flax import nnx
 from tests.goldens.recipe import parameter
 from videogpt_jax.interop import published
 from videogpt_jax.interop.torch_file import read_checkpoint
+from videogpt_jax.models.conditioners import from_batch
 from videogpt_jax.models.prior import Prior
+from videogpt_jax.models.transformer import PriorConfig
 from videogpt_jax.models.vqvae import VQVAE
 
 HERE = pathlib.Path(__file__).parent
@@ -85,6 +87,14 @@ def models_of(loaded: published.Published) -> tuple[VQVAE, Prior | None]:
   prior = nnx.eval_shape(lambda: Prior(loaded.prior, loaded.codes, rngs=nnx.Rngs(0)))
   nnx.update(prior, loaded.prior_state)
   return vqvae, prior
+
+
+def conditions_of(golden: Golden, config: PriorConfig) -> dict[str, np.ndarray]:
+  """What a golden file's prior was conditioned on."""
+  batch = {'label': golden.arrays.get('in/label')}
+  if config.n_cond_frames:
+    batch['video'] = golden.video('in/video')
+  return from_batch(batch, config)
 
 
 def relative_error(ours, theirs) -> float:

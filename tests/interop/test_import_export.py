@@ -12,7 +12,8 @@ import pytest
 import videogpt_jax
 from tests.goldens.golden import HERE as GOLDENS
 from tests.goldens.golden import Golden, relative_error
-from videogpt_jax import exchange, workdir
+from videogpt_jax import exchange, loading, workdir
+from videogpt_jax.errors import UserFileError
 from videogpt_jax.interop import published
 from videogpt_jax.interop.torch_file import read_checkpoint, write_checkpoint
 
@@ -45,17 +46,34 @@ def test_a_workdir_gives_what_its_file_gives(imported):
 
 def test_import_then_export_gives_every_tensor_back(imported, tmp_path):
   file, path = imported
-  files = exchange.export_workdir(path, tmp_path / 'out')
   name = 'vqvae' if file.name == 'vqvae.ckpt' else 'gpt'
-  assert {f.name for f in files} >= {f'{name}.ckpt', f'{name}.safetensors', 'vqvae.ckpt'}
   theirs = read_checkpoint(file)['state_dict']
-  for ours in (
-    read_checkpoint(tmp_path / 'out' / f'{name}.ckpt'),
-    published.read_safetensors(tmp_path / 'out' / f'{name}.safetensors'),
-  ):
-    assert ours['state_dict'].keys() == theirs.keys()
-    for tensor, x in theirs.items():
-      assert ours['state_dict'][tensor].tobytes() == x.tobytes(), tensor
+  places = {
+    'of_workdir': path,
+    'of_export': tmp_path / 'of_workdir',
+    'of_its_file': tmp_path / 'of_export' / f'{name}.safetensors',
+    'of_published': file,
+  }
+  for out, place in places.items():
+    files = exchange.export_model(place, tmp_path / out)
+    assert {f.name for f in files} >= {f'{name}.ckpt', f'{name}.safetensors', 'vqvae.ckpt'}
+    for ours in (
+      read_checkpoint(tmp_path / out / f'{name}.ckpt'),
+      published.read_safetensors(tmp_path / out / f'{name}.safetensors'),
+    ):
+      assert ours['state_dict'].keys() == theirs.keys()
+      for tensor, x in theirs.items():
+        assert ours['state_dict'][tensor].tobytes() == x.tobytes(), tensor
+
+
+def test_an_export_is_a_model(imported, tmp_path):
+  _, path = imported
+  exchange.export_model(path, tmp_path / 'out')
+  found, same = (loading.load_model(place) for place in (tmp_path / 'out', path))
+  assert type(found) is type(same) and found.digest == same.digest
+  (tmp_path / 'empty').mkdir()
+  with pytest.raises(UserFileError, match=r'empty is neither a run, .*, nor an export'):
+    loading.load_model(tmp_path / 'empty')
 
 
 def test_an_imported_stage_counts_as_finished(imported):
@@ -77,7 +95,7 @@ def test_a_configuration_of_another_model_is_refused():
   found = published.load(GOLDENS / 'gpt_uncond.ckpt')
   same = exchange.stated_experiment(found, 'x')
   exchange.check_same(found, same)
-  faster = dataclasses.replace(same.prior, dtype='bfloat16', dropout=0.1)
+  faster = dataclasses.replace(same.prior, dtype='bfloat16', dropout=0.1, attn_backend='dense')
   exchange.check_same(found, dataclasses.replace(same, prior=faster))
   for section, change in {'prior': {'n_layers': 3}, 'vqvae': {'n_codes': 33}}.items():
     ((key, value),) = change.items()
@@ -95,7 +113,7 @@ def test_nothing_is_written_for_a_model_that_the_published_code_has_not(tmp_path
   odd = dataclasses.replace(found, vqvae=more_heads)
   exchange.import_to_workdir(tmp_path / 'run', odd, exchange.stated_experiment(odd, 'odd'))
   with pytest.raises(ValueError, match=r'n_heads 4 \(not 2\)'):
-    exchange.export_workdir(tmp_path / 'run', tmp_path / 'out')
+    exchange.export_model(tmp_path / 'run', tmp_path / 'out')
   assert not (tmp_path / 'out').exists()
 
 
@@ -109,7 +127,7 @@ class Evil:
 
 def test_the_command_refuses_a_malicious_file_in_one_line(tmp_path):
   (tmp_path / 'evil.ckpt').write_bytes(pickle.dumps({'state_dict': Evil(tmp_path / 'victim')}))
-  flags = [f'--checkpoint={tmp_path}/evil.ckpt', f'--workdir={tmp_path}/run']
+  flags = [f'--model={tmp_path}/evil.ckpt', f'--workdir={tmp_path}/run']
   done = subprocess.run(
     [sys.executable, '-m', 'videogpt_jax.import_torch', *flags], capture_output=True, text=True
   )

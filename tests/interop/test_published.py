@@ -13,9 +13,11 @@ from safetensors.numpy import save_file
 import videogpt_jax
 from tests.goldens.golden import HERE as GOLDENS
 from tests.goldens.golden import Golden, checkpoint, prior_of, relative_error
-from videogpt_jax.interop import published, well_known
+from videogpt_jax.errors import UserError
+from videogpt_jax.interop import hyper_parameters, published, well_known
 from videogpt_jax.interop.torch_file import read_checkpoint, write_checkpoint
 from videogpt_jax.models.prior import Prior
+from videogpt_jax.models.spec import CodeSpec
 from videogpt_jax.models.transformer import PriorConfig
 from videogpt_jax.models.vqvae import VQVAE, VQVAEConfig
 
@@ -33,7 +35,7 @@ def assert_same_tensors(ours: dict, theirs: dict):
 def test_a_vqvae_checkpoint_gives_the_results_of_its_golden_file():
   golden, vqvae = Golden('vqvae_ds444'), videogpt_jax.load_vqvae(GOLDENS / 'vqvae.ckpt')
   assert vqvae.config == VQVAEConfig(8, 32, n_hiddens=16, n_res_layers=2, downsample=(4, 4, 4))
-  assert (vqvae.sequence_length, vqvae.resolution) == (8, 32)
+  assert (vqvae.spec.sequence_length, vqvae.spec.resolution) == (8, 32)
   codes = vqvae.encode(golden.video('in/video'))
   np.testing.assert_array_equal(codes, golden['eval/encodings'])
   assert relative_error(vqvae.decode(codes), golden.video('eval/recon')) < 1e-4
@@ -62,6 +64,8 @@ def test_hyper_parameters_of_a_prior_and_of_its_vqvae_are_found(name):
     n_heads=4,
     n_layers=2,
     attn_type=golden.config['attn_type'],
+    # The published sparse attention ignores the argument.
+    attn_dropout=0.0 if golden.config['attn_type'] == 'sparse' else 0.3,
     n_classes=golden.config['class_cond_dim'] or 0,
     n_cond_frames=golden.config['n_cond_frames'],
   )
@@ -151,6 +155,7 @@ def test_a_model_of_ours_is_exported_and_loads_again(tmp_path):
   [
     ({'n_codebooks': 2}, 'n_codebooks 2'),
     ({'axial_attention': False}, 'axial_attention False'),
+    ({'norm': 'channel', 'time_mask': 'causal'}, 'norm channel.*time_mask causal'),
     ({'downsample': (2, 2, 2)}, r'downsample \(2, 2, 2\)'),
   ],
 )
@@ -159,6 +164,15 @@ def test_a_vqvae_that_the_published_code_has_not_is_refused(replaced, rule):
   odd = dataclasses.replace(loaded, vqvae=dataclasses.replace(loaded.vqvae, **replaced))
   with pytest.raises(ValueError, match=rule):
     published.to_checkpoint(odd)
+
+
+def test_frames_that_are_not_square_are_refused():
+  config = VQVAEConfig(8, 32, n_hiddens=16, downsample=(4, 4, 4))
+  wide = CodeSpec((2, 4, 8), 32, 8, sequence_length=8, resolution=(16, 32))
+  with pytest.raises(UserError, match=r'frames of 16x32 .the published code has square'):
+    hyper_parameters.vqvae_args(config, wide)
+  square = CodeSpec((2, 8, 8), 32, 8, sequence_length=8, resolution=(32, 32))
+  assert hyper_parameters.vqvae_args(config, square).resolution == 32
 
 
 @pytest.mark.parametrize(

@@ -1,72 +1,15 @@
-"""Convolutions against XLA's own, evaluated the plain way."""
+"""Linear layers, position tables and dropout."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 from flax import nnx
 
 from videogpt_jax.models import layers
 
-DIMENSIONS = ('NDHWC', 'DHWIO', 'NDHWC')
-
 
 def random(seed, *shape):
   return jax.random.normal(jax.random.key(seed), shape)
-
-
-@pytest.mark.parametrize('stride', [(1, 1, 1), (2, 2, 2), (2, 1, 1), (1, 2, 2)])
-@pytest.mark.parametrize('size', [1, 3, 4])
-def test_conv3d_equals_the_strided_convolution(size, stride):
-  x, kernel = random(0, 2, 4, 6, 8, 5), random(1, size, size, size, 5, 7)
-  padding = [(size // 2, size // 2)] * 3 if size % 2 else layers.same_padding((4, 4, 4), stride)
-
-  def plain(x, kernel):
-    return jax.lax.conv_general_dilated(x, kernel, stride, padding, dimension_numbers=DIMENSIONS)
-
-  def ours(x, kernel):
-    return layers.conv3d(x, kernel, stride, padding)
-
-  expected = plain(x, kernel)
-  np.testing.assert_allclose(jax.jit(ours)(x, kernel), expected, atol=1e-4)
-  weights = random(2, *expected.shape)
-
-  def gradients(convolve):
-    return jax.jit(jax.grad(lambda *a: jnp.vdot(convolve(*a), weights), (0, 1)))(x, kernel)
-
-  for got, wanted in zip(gradients(ours), gradients(plain), strict=True):
-    np.testing.assert_allclose(got, wanted, atol=1e-3)
-
-
-@pytest.mark.parametrize('stride', [(2, 2, 2), (2, 1, 1), (1, 2, 2)])
-def test_conv3d_transpose_equals_the_gradient_of_a_convolution(stride):
-  """A transposed convolution is the adjoint of the convolution with the same kernel."""
-  x, kernel = random(0, 2, 3, 4, 5, 6), random(1, 4, 4, 4, 6, 3)
-  edges = layers.same_padding((4, 4, 4), stride)
-  padded = jnp.pad(x, [(0, 0), *edges, (0, 0)])
-  full = [s * (n - 1) + 4 for n, s in zip(padded.shape[1:4], stride, strict=True)]
-
-  def forward(y):
-    return jax.lax.conv_general_dilated(
-      y, kernel.swapaxes(3, 4), stride, 'VALID', dimension_numbers=DIMENSIONS
-    )
-
-  adjoint = jax.vjp(forward, jnp.zeros((2, *full, 3)))[1](padded)[0]
-  np.testing.assert_allclose(
-    layers.conv3d_transpose(x, kernel, stride), adjoint[:, 3:-3, 3:-3, 3:-3], atol=1e-4
-  )
-
-
-def test_batch_norm_averages_move_by_a_tenth_towards_the_unbiased_statistics():
-  norm, x = layers.BatchNorm(3), 2 + 3 * random(0, 5, 2, 2, 2, 3)
-  y = norm(x, train=True)
-  flat = np.asarray(x, np.float64).reshape(-1, 3)
-  np.testing.assert_allclose(norm.mean[...], 0.1 * flat.mean(0), rtol=1e-5)
-  np.testing.assert_allclose(norm.var[...], 0.9 + 0.1 * flat.var(0, ddof=1), rtol=1e-5)
-  np.testing.assert_allclose(np.asarray(y).reshape(-1, 3).std(0), 1, rtol=1e-3)
-  before = norm.mean[...]
-  norm(x, train=False)
-  np.testing.assert_array_equal(norm.mean[...], before)
 
 
 def test_position_embedding_shares_out_channels_that_axes_do_not_divide():

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from tests.goldens.golden import Golden, models_of, prior_of, relative_error
+from tests.goldens.golden import Golden, conditions_of, models_of, prior_of, relative_error
 from videogpt_jax.interop import names, state_dict
 from videogpt_jax.models.attention import strided_mask
-from videogpt_jax.models.prior import CodeSpec, Prior
+from videogpt_jax.models.prior import Prior
+from videogpt_jax.models.spec import CodeSpec
 from videogpt_jax.models.transformer import PriorConfig
 from videogpt_jax.stages.train_prior import nats_per_code
 
@@ -32,16 +33,15 @@ def forward_and_gradients(name):
   codes = golden['in/encodings']
   embeddings = vqvae.codebook.lookup(codes)
   config = loaded.prior
-  label = golden['in/label'] if config.n_classes else None
-  frames = golden.video('in/video')[:, : config.n_cond_frames] if config.n_cond_frames else None
+  conditions = conditions_of(golden, config)
   graphdef, params = nnx.split(prior)
 
   @jax.jit
   @functools.partial(jax.value_and_grad, has_aux=True)
   def loss(params):
     prior = nnx.merge(graphdef, params)
-    logits = prior(embeddings, prior.condition(label, frames))
-    return nats_per_code(logits, codes).mean(), logits
+    logits = prior(embeddings, prior.condition(conditions))
+    return nats_per_code(prior.factors, logits, codes).mean(), logits
 
   (value, logits), grads = loss(params)
   table = names.prior_table(config, loaded.codes)

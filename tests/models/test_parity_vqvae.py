@@ -38,8 +38,11 @@ def test_z_reconstruction_and_losses(golden):
   assert relative_error(out.reconstruction, golden.video('eval/recon')) < 1e-4
   reconstruction_loss = np.mean((out.reconstruction - video) ** 2) / train_vqvae.DATA_VARIANCE
   assert relative_error(reconstruction_loss, golden['eval/recon_loss']) < 1e-5
-  assert relative_error(out.quantized.commitment_loss, golden['eval/commitment_loss']) < 1e-5
-  assert relative_error(out.quantized.perplexity, golden['eval/perplexity']) < 1e-5
+  assert (
+    relative_error(out.quantized.losses['commitment_loss'], golden['eval/commitment_loss']) < 1e-5
+  )
+  perplexity = out.quantized.statistics['batch_codebook_perplexity']
+  assert relative_error(perplexity, golden['eval/perplexity']) < 1e-5
 
 
 def test_decode(golden):

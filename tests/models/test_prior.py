@@ -10,7 +10,9 @@ import pytest
 from flax import nnx
 
 from videogpt_jax.models.attention import strided_mask
-from videogpt_jax.models.prior import CodeSpec, Prior
+from videogpt_jax.models.conditioners import wanted
+from videogpt_jax.models.prior import Prior
+from videogpt_jax.models.spec import CodeSpec
 from videogpt_jax.models.transformer import PriorConfig
 
 SPEC = CodeSpec((2, 3, 4), n_codes=7, embedding_dim=5, sequence_length=6, resolution=8)
@@ -21,6 +23,7 @@ KINDS = {
   'sparse': SPARSE,
   'class': {'n_classes': 3},
   'actions': {'action_dim': 2},
+  'paper': {'head_dim': 10, 'attn_bias': False, 'codebook_axis': True, 'vector_dim': 3},
   'frames': {'n_cond_frames': 1, 'n_classes': 3},
   'rotary': {'positions': 'rotary'},
   'modern': {
@@ -49,19 +52,20 @@ def make(kind, spec=SPEC):
   prior = Prior(config, spec, rngs=nnx.Rngs(0))
   prior.fc_out.kernel[...] = jax.random.normal(jax.random.key(1), prior.fc_out.kernel.shape)
   prior.fc_in.kernel[...] *= 50
-  size = (2, config.n_cond_frames, spec.resolution, spec.resolution, 3)
+  size = (2, config.n_cond_frames, *spec.frame_size, 3)
   conditions = {
-    'class_label': jnp.array([0, 2]) if config.n_classes else None,
-    'frames': jax.random.normal(jax.random.key(2), size) if config.n_cond_frames else None,
-    'actions': jax.random.normal(jax.random.key(3), (2, 6, 2)) if config.action_dim else None,
+    'class_label': jnp.array([0, 2]),
+    'frames': jax.random.normal(jax.random.key(2), size),
+    'actions': jax.random.normal(jax.random.key(3), (2, 6, 2)),
+    'vector': jax.random.normal(jax.random.key(3), (2, 3)),
   }
-  return prior, conditions
+  return prior, {name: x for name, x in conditions.items() if name in wanted(config)}
 
 
 @pytest.mark.parametrize('kind', KINDS)
 def test_logits_see_earlier_codes_only(kind):
   prior, conditions = make(kind)
-  condition = prior.condition(**conditions)
+  condition = prior.condition(conditions)
   embeddings = jax.random.normal(jax.random.key(4), (2, *SPEC.latent_shape, 5))
   L, probe = 24, 13
 
@@ -75,29 +79,38 @@ def test_logits_see_earlier_codes_only(kind):
   assert (grads[:probe][admitted[1 : probe + 1]] > 0).all()
 
 
-@pytest.mark.parametrize('kind', ['class', 'actions', 'frames'])
+@pytest.mark.parametrize('kind', ['class', 'actions', 'frames', 'paper'])
 def test_every_condition_matters(kind):
   prior, conditions = make(kind)
   embeddings = jax.random.normal(jax.random.key(4), (2, *SPEC.latent_shape, 5))
-  run = jax.jit(lambda conditions: prior(embeddings, prior.condition(**conditions)))
+  run = jax.jit(lambda conditions: prior(embeddings, prior.condition(conditions)))
   before = run(conditions)
   for name, value in conditions.items():
-    if value is not None:
-      changed = conditions | {name: value[::-1]}
-      assert np.abs(run(changed) - before).max() > 1e-3
+    changed = conditions | {name: value[::-1]}
+    assert np.abs(run(changed) - before).max() > 1e-3
 
 
 def test_an_action_reaches_the_norms_of_its_own_latent_frame_only():
   prior, conditions = make('actions')
-  other = conditions['actions'].at[:, 4].add(1.0)  # frame 4 of 6 lies in the second latent frame
-  before = prior.condition(**conditions).norm
-  changed = np.abs(prior.condition(actions=other).norm - before).max(axis=(0, 2)) > 0
+  # It leads from frame 4 to frame 5, both in the second of two latent frames.
+  other = conditions['actions'].at[:, 4].add(1.0)
+  before = prior.condition(conditions).norm
+  changed = np.abs(prior.condition({'actions': other}).norm - before).max(axis=(0, 2)) > 0
   np.testing.assert_array_equal(changed, [False, True])
+
+
+def test_logits_of_bfloat16_are_not_rounded_to_it():
+  config = PriorConfig(**SIZES, dtype='bfloat16')
+  prior = Prior(config, SPEC, rngs=nnx.Rngs(0))
+  prior.fc_out.kernel[...] = jax.random.normal(jax.random.key(1), prior.fc_out.kernel.shape)
+  logits = prior.logits(jax.random.normal(jax.random.key(2), (2, 24, 24), jnp.bfloat16), None)
+  rounded = logits.astype(jnp.bfloat16).astype(jnp.float32)
+  assert logits.dtype == jnp.float32 and (logits != rounded).mean() > 0.9
 
 
 def test_dropout_needs_a_key_and_depends_on_it():
   prior, conditions = make('full')
-  condition = prior.condition(**conditions)
+  condition = prior.condition(conditions)
   embeddings = jax.random.normal(jax.random.key(4), (2, *SPEC.latent_shape, 5))
   run = jax.jit(lambda key: prior(embeddings, condition, key))
   np.testing.assert_array_equal(run(None), run(None))
@@ -117,7 +130,7 @@ def test_rematerialisation_changes_no_gradient(remat):
 
     def loss(state):
       prior = nnx.merge(graphdef, state)
-      return jnp.square(prior(embeddings, prior.condition(), jax.random.key(0))).sum()
+      return jnp.square(prior(embeddings, prior.condition({}), jax.random.key(0))).sum()
 
     return jax.jit(jax.grad(loss))(state)
 
@@ -134,7 +147,7 @@ def test_rematerialisation_changes_no_gradient(remat):
 )
 def test_conditions_that_do_not_fit_are_refused(given, message):
   with pytest.raises(ValueError, match=message):
-    make('class')[0].condition(**given)
+    make('class')[0].condition(given)
 
 
 def test_a_block_that_does_not_divide_the_grid_names_those_that_do():

@@ -1,11 +1,12 @@
-"""A published checkpoint's hyper-parameters to and from our configurations."""
+"""Conversion between a published checkpoint's hyper-parameters and our configurations."""
 
 import argparse
 from collections.abc import Mapping
 
 import numpy as np
 
-from videogpt_jax.models.prior import CodeSpec
+from videogpt_jax.errors import UserError
+from videogpt_jax.models.spec import CodeSpec
 from videogpt_jax.models.transformer import PriorConfig
 from videogpt_jax.models.vqvae import VQVAEConfig
 
@@ -16,7 +17,7 @@ def vqvae_config(args: argparse.Namespace) -> VQVAEConfig:
   """Reads a VQ-VAE's configuration from its checkpoint's arguments.
 
   Raises:
-    ValueError: an argument is missing.
+    UserError: an argument is missing.
   """
   names = ('embedding_dim', 'n_codes', 'n_hiddens', 'n_res_layers')
   sizes = {name: argument(args, name) for name in names}
@@ -24,14 +25,14 @@ def vqvae_config(args: argparse.Namespace) -> VQVAEConfig:
 
 
 def prior_config(args: argparse.Namespace, tensors: Tensors) -> PriorConfig:
-  """Reads a prior's configuration from its checkpoint's arguments, and its ResNet's from shapes."""
+  """Reads a prior's configuration from its checkpoint's arguments and tensor shapes."""
   n_cond_frames = argument(args, 'n_cond_frames')
   resnet = {}
   if n_cond_frames:
     is_34 = 'resnet.group1.blocks.1.conv1.weight' in tensors
     n_channels = _shape(tensors, 'resnet.group4.start_block.conv1.weight')[0]
     resnet = {'resnet_depth': 34 if is_34 else 18, 'resnet_dim': n_channels}
-  hidden_dim = argument(args, 'hidden_dim')
+  hidden_dim, attn_type = argument(args, 'hidden_dim'), argument(args, 'attn_type')
   mlp_dim = _shape(tensors, 'attn_stack.attn_nets.0.fc_block.0.weight')[0]
   return PriorConfig(
     hidden_dim=hidden_dim,
@@ -39,8 +40,9 @@ def prior_config(args: argparse.Namespace, tensors: Tensors) -> PriorConfig:
     n_layers=argument(args, 'layers'),
     mlp_dim=0 if mlp_dim == 4 * hidden_dim else mlp_dim,
     dropout=argument(args, 'dropout'),
-    attn_dropout=argument(args, 'attn_dropout'),
-    attn_type=argument(args, 'attn_type'),
+    # The published sparse attention takes this argument and has no dropout.
+    attn_dropout=0.0 if attn_type == 'sparse' else argument(args, 'attn_dropout'),
+    attn_type=attn_type,
     n_classes=argument(args, 'class_cond_dim') if argument(args, 'class_cond') else 0,
     n_cond_frames=n_cond_frames,
     **resnet,
@@ -50,19 +52,19 @@ def prior_config(args: argparse.Namespace, tensors: Tensors) -> PriorConfig:
 def embedded_vqvae_config(args: argparse.Namespace, tensors: Tensors) -> VQVAEConfig:
   """Infers the configuration of a prior's VQ-VAE, which the prior's checkpoint does not state.
 
-  Sizes are those of the tensors. The down-sampling is what lies between a clip and the prior's
-  position tables, which have one entry for each latent frame, row and column.
+  Sizes are those of the tensors. The down-sampling is the ratio of the clip's size to the lengths
+  of the prior's position tables, which have one entry for each latent frame, row and column.
 
   Args:
     args: of the prior.
-    tensors: the prior's state dict, the VQ-VAE's part under `vqvae.`.
+    tensors: the prior's state dict, with the VQ-VAE under `vqvae.`.
   Raises:
-    ValueError: a tensor that is looked at is missing, or the down-sampling is not whole.
+    UserError: a tensor is missing, or the down-sampling is not an integer.
   """
   clip = (argument(args, 'sequence_length'), *(argument(args, 'resolution'),) * 2)
   grid = tuple(_shape(tensors, f'attn_stack.pos_embd.emb.d_{axis}')[0] for axis in range(3))
   if any(size % n for size, n in zip(clip, grid, strict=True)):
-    raise ValueError(
+    raise UserError(
       f'the position tables have {grid} entries, which do not divide a clip of {clip} frames, rows '
       'and columns; is this the checkpoint of a VideoGPT prior?'
     )
@@ -80,16 +82,27 @@ def embedded_vqvae_config(args: argparse.Namespace, tensors: Tensors) -> VQVAECo
   )
 
 
-def vqvae_args(config: VQVAEConfig, sequence_length: int, resolution: int) -> argparse.Namespace:
+def vqvae_args(config: VQVAEConfig, codes: CodeSpec) -> argparse.Namespace:
   """Returns the arguments that the published code builds this VQ-VAE from.
 
+  Args:
+    config: of the VQ-VAE.
+    codes: of its clips.
   Raises:
-    ValueError: it cannot.
+    UserError: the published code has no such VQ-VAE.
   """
   published = VQVAEConfig()
-  faults = _differences(config, published, ('axial_attention', 'n_codebooks', 'n_heads'))
+  fixed = ['axial_attention', 'axial_positions', 'post_vq_kernel', 'n_codebooks', 'n_heads']
+  fixed += ['quantizer', 'levels', 'norm', 'time_padding', 'time_mask']
+  fixed += ['time_window', 'first_frame_alone']
+  faults = _differences(config, published, fixed)
+  if config.residual_units != config.n_hiddens // 2:
+    faults.append(f'residual_dim {config.residual_dim} (not {config.n_hiddens // 2})')
   if max(config.downsample) == 2:
     faults.append(f'downsample {config.downsample} (the published code needs a factor of 4)')
+  height, width = codes.frame_size
+  if height != width:
+    faults.append(f'frames of {height}x{width} (the published code has square frames)')
   _refuse('VQ-VAE', faults)
   return argparse.Namespace(
     embedding_dim=config.embedding_dim,
@@ -97,8 +110,8 @@ def vqvae_args(config: VQVAEConfig, sequence_length: int, resolution: int) -> ar
     n_hiddens=config.n_hiddens,
     n_res_layers=config.n_res_layers,
     downsample=config.downsample,
-    sequence_length=sequence_length,
-    resolution=resolution,
+    sequence_length=codes.sequence_length,
+    resolution=height,
   )
 
 
@@ -107,15 +120,16 @@ def prior_args(config: PriorConfig, codes: CodeSpec, vqvae: str) -> argparse.Nam
 
   Args:
     config: of the prior.
-    codes: that it models.
+    codes: that it models, of square frames.
     vqvae: path of the VQ-VAE's checkpoint, which the published code opens first.
   Raises:
-    ValueError: it cannot.
+    UserError: the published code has no such prior.
   """
   published = PriorConfig()
-  fixed = ['action_dim', 'positions', 'qk_norm', 'norm', 'mlp']
+  fixed = ['head_dim', 'attn_bias', 'codebook_axis', 'action_dim', 'vector_dim']
+  fixed += ['positions', 'qk_norm', 'norm', 'mlp', 'n_factors']
   fixed += ['attn_block', 'n_local_blocks'] if config.attn_type == 'sparse' else []
-  fixed += ['resnet_depth', 'resnet_dim'] if config.n_cond_frames else []
+  fixed += ['resnet_depth', 'resnet_dim', 'resnet_grid'] if config.n_cond_frames else []
   faults = _differences(config, published, fixed)
   if config.mlp_dim not in (0, 4 * config.hidden_dim):
     faults.append(f'mlp_dim {config.mlp_dim} (not {4 * config.hidden_dim})')
@@ -134,20 +148,20 @@ def prior_args(config: PriorConfig, codes: CodeSpec, vqvae: str) -> argparse.Nam
     attn_type=config.attn_type,
     attn_dropout=config.attn_dropout,
     sequence_length=codes.sequence_length,
-    resolution=codes.resolution,
+    resolution=codes.frame_size[0],
   )
 
 
 def argument(args: argparse.Namespace, name: str):
-  """Returns one argument of a checkpoint; ValueError where it is missing."""
+  """Returns one argument of a checkpoint (UserError if it is missing)."""
   if not hasattr(args, name):
-    raise ValueError(f"the checkpoint's arguments lack {name!r}; they have {sorted(vars(args))}")
+    raise UserError(f"the checkpoint's arguments lack {name!r}; they have {sorted(vars(args))}")
   return getattr(args, name)
 
 
 def _shape(tensors: Tensors, name: str) -> tuple[int, ...]:
   if name not in tensors:
-    raise ValueError(f'{name} is missing; is this the checkpoint of a VideoGPT prior?')
+    raise UserError(f'{name} is missing; is this the checkpoint of a VideoGPT prior?')
   return tensors[name].shape
 
 
@@ -161,7 +175,7 @@ def _differences(config, published, names) -> list[str]:
 
 def _refuse(model: str, faults: list[str]):
   if faults:
-    raise ValueError(
+    raise UserError(
       f'the published code cannot hold this {model}: {", ".join(faults)}; '
-      'only a model with its fixed sizes can be exported'
+      'export a model with its fixed options'
     )

@@ -1,4 +1,4 @@
-"""State dicts in safetensors files; the arguments travel as JSON in the file's metadata."""
+"""State dicts in safetensors files, with the arguments as JSON in the metadata."""
 
 import argparse
 import json
@@ -9,30 +9,35 @@ import numpy as np
 import safetensors
 from safetensors.numpy import save_file
 
+from videogpt_jax.errors import UserError
+
 _ARGS = 'args'
 
 
 def read_safetensors(path: str | os.PathLike) -> dict:
-  """Reads a state dict and its arguments, in the form of a checkpoint.
+  """Reads a state dict and its arguments into the structure of a checkpoint.
 
   Returns:
     `{'state_dict': name -> array, 'hyper_parameters': {'args': Namespace}}`.
   Raises:
     FileNotFoundError: there is no such file.
-    ValueError: the file is damaged, or its metadata hold no arguments.
+    UserError: the file is damaged, or its metadata hold no arguments.
   """
   try:
     with safetensors.safe_open(path, framework='numpy') as file:
       metadata = file.metadata() or {}
       tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
   except safetensors.SafetensorError as error:
-    raise ValueError(f'cannot read {os.fspath(path)} as safetensors: {error}') from error
+    raise UserError(f'cannot read {os.fspath(path)} as safetensors: {error}') from error
   if _ARGS not in metadata:
-    raise ValueError(
+    raise UserError(
       f'the metadata of {os.fspath(path)} hold no {_ARGS!r} (hyper-parameters as JSON); '
-      'give the .ckpt, or a file that export_torch wrote'
+      'give the .ckpt, or a file written by export_torch'
     )
-  args = argparse.Namespace(**json.loads(metadata[_ARGS]))
+  try:
+    args = argparse.Namespace(**json.loads(metadata[_ARGS]))
+  except (ValueError, TypeError) as error:
+    raise UserError(f'{_ARGS!r} in {os.fspath(path)} is not a JSON object: {error}') from error
   return {'state_dict': tensors, 'hyper_parameters': {'args': args}}
 
 

@@ -1,8 +1,9 @@
 """PyTorch checkpoint files, read and written without PyTorch.
 
-Two containers exist. Since PyTorch 1.6 a checkpoint is a zip: `NAME/data.pkl` is a pickle that
-refers to storages, and `NAME/data/KEY` holds a storage's raw bytes. Before, it was one stream: a
-few small pickles, the main pickle, the list of keys, then each storage's length and bytes.
+There are two formats. Since PyTorch 1.6 a checkpoint is a zip: `NAME/data.pkl` is a pickle that
+refers to storages, and `NAME/data/KEY` holds the raw bytes of a storage. The legacy format is one
+stream: a few small pickles, the main pickle, the list of keys, then the length and bytes of each
+storage.
 """
 
 import os
@@ -11,6 +12,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from videogpt_jax.errors import UserError
 from videogpt_jax.interop import torch_pickle
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
@@ -18,17 +20,17 @@ _LEGACY_PROTOCOL = 1001
 
 
 def read_checkpoint(path: str | os.PathLike):
-  """Reads a PyTorch checkpoint (`torch.save`), zip or legacy; runs no code from the file.
+  """Reads a PyTorch checkpoint (`torch.save`), zip or legacy, without running its code.
 
   Args:
     path: the file (`.ckpt`, `.pt`, `.pth`).
   Returns:
-    what was saved: nested dicts, lists, tuples, strings, numbers and `argparse.Namespace`, with
+    the saved object: nested dicts, lists, tuples, strings, numbers and `argparse.Namespace`, with
     tensors and parameters as read-only numpy arrays (bfloat16 as ml_dtypes.bfloat16).
   Raises:
     FileNotFoundError: there is no such file.
-    ValueError: the file is truncated, is no checkpoint, or names a class or function that is no
-      tensor and no plain container.
+    UserError: the file is truncated, is no checkpoint, or names a class or function other than
+      tensors and plain containers.
   """
   with open(path, 'rb') as file:
     try:
@@ -36,15 +38,15 @@ def read_checkpoint(path: str | os.PathLike):
         return _read_zip(file)
       file.seek(0)
       return _read_legacy(file)
-    except Exception as error:  # what is damaged or forged may fail anywhere in zipfile
-      raise ValueError(
+    except Exception as error:  # a damaged or forged file may fail anywhere in zipfile
+      raise UserError(
         f'cannot read {os.fspath(path)} as a PyTorch checkpoint: {error}; '
-        'give an intact file that torch.save wrote'
+        'give an intact file written by torch.save'
       ) from error
 
 
 def is_torchscript(path: str | os.PathLike) -> bool:
-  """Whether a file is a program that `torch.jit.save` wrote, with its weights."""
+  """Returns whether a file was written by `torch.jit.save`."""
   if not zipfile.is_zipfile(path):
     return False
   with zipfile.ZipFile(path) as archive:
@@ -52,16 +54,16 @@ def is_torchscript(path: str | os.PathLike) -> bool:
 
 
 def read_torchscript(path: str | os.PathLike) -> dict[str, np.ndarray]:
-  """Reads the parameters and buffers of a TorchScript file, and none of its code.
+  """Reads the parameters and buffers of a TorchScript file, without its code.
 
   Returns:
-    name -> array, by the path of attributes (`Mixed_3b.b0.conv3d.weight`) and in their order.
+    name -> array, by attribute path (`Mixed_3b.b0.conv3d.weight`), in the order of the file.
   Raises:
-    FileNotFoundError, ValueError: as `read_checkpoint`; or it holds no module.
+    FileNotFoundError, UserError: as for `read_checkpoint`; or the file holds no module.
   """
   module = read_checkpoint(path)
   if not isinstance(module, torch_pickle.ScriptedModule):
-    raise ValueError(f'{os.fspath(path)} holds no TorchScript module')
+    raise UserError(f'{os.fspath(path)} holds no TorchScript module')
   return dict(_tensors(module, ''))
 
 
@@ -107,13 +109,13 @@ def _read_legacy(file):
   storages: dict[str, np.ndarray] = {}
 
   def storage(key: str, dtype: np.dtype, size: int) -> np.ndarray:
-    """Memory for a storage; its bytes follow the pickle in the file and are read after it."""
+    """Allocates a storage, whose bytes are read after the pickle."""
     if not 0 <= size * dtype.itemsize <= size_of_file:
       raise ValueError(f'storage {key} has {size} elements of {dtype}, more than the file')
     return storages.setdefault(key, np.empty(size, dtype))
 
   def no_storage(*_):
-    raise ValueError('a storage is referred to where none can be')
+    raise ValueError('it refers to a storage where none is allowed')
 
   if torch_pickle.load(file, no_storage) != _LEGACY_MAGIC:
     raise ValueError('it is neither a zip nor a legacy checkpoint')
@@ -125,7 +127,7 @@ def _read_legacy(file):
   for key in torch_pickle.load(file, no_storage):
     n = int.from_bytes(file.read(8), 'little')
     if key not in storages or n != storages[key].size:
-      raise ValueError(f'storage {key} has {n} elements, not what its tensors say')
+      raise ValueError(f'storage {key} has {n} elements, which contradicts its tensors')
     if file.readinto(storages[key].view(np.uint8)) != storages[key].nbytes:
       raise ValueError(f'the file ends inside storage {key}')
     storages[key].flags.writeable = False
@@ -135,18 +137,18 @@ def _read_legacy(file):
 def write_checkpoint(path: str | os.PathLike, tree: Mapping):
   """Writes a checkpoint that `torch.load` reads.
 
-  With `weights_only=True` a Namespace in it needs `torch.serialization.add_safe_globals`.
+  `torch.load(weights_only=True)` of a Namespace needs `torch.serialization.add_safe_globals`.
 
   Args:
     path: the file to write.
-    tree: what to save: nested containers as `read_checkpoint` returns them.
+    tree: nested containers as `read_checkpoint` returns them.
   Raises:
-    ValueError: the tree holds what a checkpoint cannot.
+    ValueError: a checkpoint cannot hold an object in the tree.
   """
   storages: dict[int, tuple[str, np.ndarray]] = {}
 
   def add_storage(x: np.ndarray) -> str:
-    """An array that occurs twice, such as the causal mask of every layer, is kept once."""
+    """Stores an array once even if it occurs several times, such as the causal mask."""
     key, _ = storages.setdefault(id(x), (str(len(storages)), x))
     return key
 

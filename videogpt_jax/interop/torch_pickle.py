@@ -1,8 +1,7 @@
 """The pickles inside PyTorch checkpoints, read and written without PyTorch.
 
-A pickle is a program. This reader resolves each name that the program mentions through one table;
-what the table does not hold is refused by name before anything of it is imported or run.
-Source: the Python documentation, pickle: "Restricting Globals".
+A pickle is a program. This reader resolves every name in it through one table, and refuses any
+other name before anything is imported or run (restricted_pickle.py).
 """
 
 import argparse
@@ -16,6 +15,8 @@ from typing import NamedTuple
 
 import ml_dtypes
 import numpy as np
+
+from videogpt_jax.interop import restricted_pickle
 
 # PyTorch's name for a typed storage, and the dtype of its elements.
 STORAGE_DTYPES = {
@@ -34,10 +35,10 @@ _STORAGE_NAMES = {dtype: name for name, dtype in STORAGE_DTYPES.items()}
 
 
 class InertName(NamedTuple):
-  """A class or function of Lightning that a checkpoint mentions: its name, nothing to call.
+  """Name of a Lightning class or function in a checkpoint; it cannot be called.
 
-  Lightning 1.x keys a checkpoint's `callbacks` by class and may leave a default's function in the
-  arguments, so the published files mention such names.
+  Lightning 1.x uses classes as keys of a checkpoint's `callbacks` and may store a function in the
+  arguments, so published files contain such names.
   """
 
   module: str
@@ -45,11 +46,11 @@ class InertName(NamedTuple):
 
 
 class ScriptedModule:
-  """A module of a TorchScript file: its attributes, and none of its code."""
+  """A module of a TorchScript file: its attributes, without its code."""
 
 
 def _strided(storage, offset, size, stride, *_):
-  """The tensor of `size` that steps through the flat `storage`: a read-only view."""
+  """Returns a strided, read-only view of the flat `storage`."""
   size, stride = tuple(size), tuple(stride)
   if len(size) != len(stride) or min((offset, *size, *stride), default=0) < 0:
     raise ValueError(f'a tensor has size {size}, stride {stride} and offset {offset}')
@@ -66,24 +67,23 @@ def _strided(storage, offset, size, stride, *_):
 
 
 def _as_list(items, *_):
-  """TorchScript's typed lists are lists."""
+  """Converts TorchScript's typed lists to lists."""
   return items
 
 
 def _the_data(data, *_):
-  """An nn.Parameter is its data; gradients and hooks do not concern us."""
+  """Returns the data of an nn.Parameter, without gradient flag and hooks."""
   return data
 
 
-class _Unpickler(pickle.Unpickler):
-  """Admits tensors, plain containers and `argparse.Namespace`."""
+class _Unpickler(restricted_pickle.Unpickler):
+  """Accepts tensors, plain containers and `argparse.Namespace` only."""
 
   def __init__(self, file, storage: Callable):
-    super().__init__(file, encoding='utf-8')
     self._storage = storage
-    # A pickle may set attributes of what it names: a class and functions of its own, then.
+    # A pickle can set attributes of the objects it names, so each reader has its own copies.
     strided, the_data = functools.partial(_strided), functools.partial(_the_data)
-    self._names = {
+    names = {
       ('argparse', 'Namespace'): type('Namespace', (argparse.Namespace,), {}),
       ('collections', 'OrderedDict'): collections.OrderedDict,
       ('torch', 'Size'): tuple,
@@ -93,20 +93,19 @@ class _Unpickler(pickle.Unpickler):
       ('torch._utils', '_rebuild_parameter_with_state'): the_data,
     }
     for module in ('builtins', '__builtin__'):
-      self._names |= {(module, kind.__name__): kind for kind in (dict, list, tuple, set, frozenset)}
-    self._names |= {('torch', name): dtype for name, dtype in STORAGE_DTYPES.items()}
+      names |= {(module, kind.__name__): kind for kind in (dict, list, tuple, set, frozenset)}
+    names |= {('torch', name): dtype for name, dtype in STORAGE_DTYPES.items()}
     for kind in ('intlist', 'doublelist', 'boollist', 'tensorlist'):
-      self._names['torch.jit._pickle', f'build_{kind}'] = functools.partial(_as_list)
-    self._names['torch.jit._pickle', 'restore_type_tag'] = functools.partial(_as_list)
+      names['torch.jit._pickle', f'build_{kind}'] = functools.partial(_as_list)
+    names['torch.jit._pickle', 'restore_type_tag'] = functools.partial(_as_list)
+    super().__init__(file, names, 'a tensor or a plain container')
 
   def find_class(self, module, name):
-    if (module, name) in self._names:
-      return self._names[module, name]
     if module.split('.')[0] in ('pytorch_lightning', 'lightning'):
       return InertName(module, name)
-    if module.split('.')[0] == '__torch__':  # a class of the TorchScript file's own
+    if module.split('.')[0] == '__torch__':  # a class defined in the TorchScript file
       return type(name, (ScriptedModule,), {})
-    raise ValueError(f'it names {module}.{name}, which is no tensor and no plain container')
+    return super().find_class(module, name)
 
   def persistent_load(self, pid):
     if not (isinstance(pid, tuple) and len(pid) >= 5 and pid[0] == 'storage'):
@@ -126,19 +125,14 @@ def load(file, storage: Callable[[str, np.dtype, int], np.ndarray]):
 
   Args:
     file: a binary file, at the start of the pickle.
-    storage: gives the flat array for a storage's (key, dtype, number of elements).
+    storage: returns the flat array of a storage, by (key, dtype, number of elements).
   Returns:
     nested dicts, lists, tuples, sets, strings, numbers and `argparse.Namespace`; tensors as
     read-only numpy arrays; Lightning's names as `InertName`; modules as `ScriptedModule`.
   Raises:
-    ValueError: the pickle names anything else, or is damaged.
+    ValueError: the pickle names another object, or is damaged.
   """
-  try:
-    return _Unpickler(file, storage).load()
-  except ValueError:
-    raise
-  except Exception as error:  # a damaged pickle may fail anywhere in its stack machine
-    raise ValueError(f'its pickle is damaged or misuses what it names ({error})') from error
+  return restricted_pickle.load(_Unpickler(file, storage))
 
 
 def dump(tree, add_storage: Callable[[np.ndarray], str]) -> bytes:
@@ -147,11 +141,11 @@ def dump(tree, add_storage: Callable[[np.ndarray], str]) -> bytes:
   Args:
     tree: nested dict, OrderedDict, list, tuple, Namespace, str, bool, int, float, None and numpy
       arrays or scalars of a dtype in STORAGE_DTYPES.
-    add_storage: keeps an array's bytes, returns the key they will be found under.
+    add_storage: stores the bytes of an array and returns their key.
   Returns:
     the pickle, protocol 2.
   Raises:
-    ValueError: the tree holds something else.
+    ValueError: the tree holds another object.
   """
   out = io.BytesIO()
   out.write(pickle.PROTO + b'\x02')
@@ -161,7 +155,7 @@ def dump(tree, add_storage: Callable[[np.ndarray], str]) -> bytes:
 
 
 def _put(write, x, add_storage):
-  """Writes the opcodes that leave `x` on the pickle machine's stack."""
+  """Writes opcodes that push `x` on the stack of the pickle machine."""
   put = lambda x: _put(write, x, add_storage)
   if type(x) is str:
     text = x.encode('utf-8', 'surrogatepass')

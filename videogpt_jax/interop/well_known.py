@@ -1,7 +1,9 @@
-"""The published models by name, and where their files are expected."""
+"""The published models by name, and the expected location of their files."""
 
 import os
 import pathlib
+
+from videogpt_jax.errors import UserFileError
 
 WELL_KNOWN = {
   'bair_stride4x2x2': '1iIAYJ2Qqrx5Q94s5eIXQYJgAydzvT_8L',
@@ -14,29 +16,28 @@ WELL_KNOWN = {
 """Google Drive ids of the published models. Source: github.com/wilson1yan/VideoGPT, download.py."""
 
 _CACHE = '~/.cache/videogpt'
-"""Where the published code keeps its downloads, under their names."""
+"""Folder of the published code's downloads, each under its name."""
 
 
 def find(path: str | os.PathLike) -> pathlib.Path:
-  """Returns the file that a path or the name of a published model stands for.
+  """Returns the file for a path or the name of a published model.
 
   Raises:
-    FileNotFoundError: it is not there; says where a published model's file is expected, and from
-      where to get it.
+    UserFileError: the file is missing; for a published model the message says how to get it.
   """
   if os.path.exists(path):
     return pathlib.Path(path)
   name = os.fspath(path)
   if name not in WELL_KNOWN:
-    raise FileNotFoundError(
-      f'{name}: no such file, and no published model has this name; those are '
+    raise UserFileError(
+      f'{name}: no such file or folder, and no published model of this name; published models are '
       f'{", ".join(WELL_KNOWN)}'
     )
   file = pathlib.Path(_CACHE).expanduser() / name
   if not file.exists():
-    raise FileNotFoundError(
-      f'the published model {name} is expected at {_CACHE}/{name} and is not there; get it with '
+    raise UserFileError(
+      f'the published model {name} is expected at {_CACHE}/{name} and missing; download it with '
       f'`pip install gdown && mkdir -p {_CACHE} && gdown {WELL_KNOWN[name]} -O {_CACHE}/{name}`, '
-      'or give its file'
+      'or give the path of its file'
     )
   return file

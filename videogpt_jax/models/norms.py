@@ -1,4 +1,4 @@
-"""The prior's norms: the published layer norm and RMS norm, either of which may follow a condition.
+"""Norms of the prior: the published layer norm and RMS norm, each with an optional condition.
 
 Axis letters: B batch; L codes; D channels; C size of the condition, n of these a clip; N heads;
 d head size.
@@ -13,9 +13,9 @@ from videogpt_jax.models.layers import Linear
 
 
 class LayerNorm(nnx.Module):
-  """Layer norm whose gain and bias may follow a condition: `1 + W c` and `W_b c`.
+  """Layer norm; with a condition c, its gain is `1 + W c` and its bias `W_b c`.
 
-  Epsilon stands outside the root, as in the published implementation:
+  Epsilon is outside the root, as in the published implementation:
   `(x - mean) * (EPSILON + rsqrt(var))`.
   """
 
@@ -46,16 +46,17 @@ class LayerNorm(nnx.Module):
     return (y * gain[:, :, None] + shift[:, :, None]).reshape(x.shape).astype(x.dtype)
 
   def normalise(self, x: jax.Array) -> jax.Array:
-    """float32 [B L D] -> [B L D], without gain and bias."""
+    """float32 [B L D] -> [B L D], before gain and bias."""
     mean, var = jnp.mean(x, -1, keepdims=True), jnp.var(x, -1, keepdims=True)
     return (x - mean) * (self.EPSILON + jax.lax.rsqrt(var))
 
 
 class RMSNorm(LayerNorm):
-  """The same without a mean. Source: Zhang and Sennrich 2019 (arXiv 1910.07467), eq. 4.
+  """RMS norm; without a condition it has no bias.
 
-  Without a condition there is no bias either; the shift of a condition stays, being how a class
-  reaches the block.
+  With a condition it keeps the bias `W_b c`, through which a class reaches the block.
+
+  Source: Zhang and Sennrich 2019 (arXiv 1910.07467), eq. 4.
   """
 
   HAS_BIAS = False
@@ -65,11 +66,11 @@ class RMSNorm(LayerNorm):
 
 
 NORMS = {'layer': LayerNorm, 'rms': RMSNorm}
-"""The norms before each part of a block and before the logits, by name."""
+"""Norms before each part of a block and before the logits, by name: the values of `prior.norm`."""
 
 
 class HeadNorm(nnx.Module):
-  """RMS norm of each head's queries or keys, with one gain for all heads.
+  """RMS norm of the queries or keys of each head, with one gain for all heads.
 
   Source: Dehghani et al. 2023 (arXiv 2302.05442), section 2; Henry et al. 2020 (2010.04245).
   """

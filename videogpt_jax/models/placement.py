@@ -1,8 +1,8 @@
-"""Where activations live, as far as a model needs to say: it names their axes.
+"""Placement of activations on a mesh: models name axes, and the caller maps them to mesh axes.
 
-A model calls `constrain(x, 'B L D')`; whoever runs it on several devices enters `placed`, with a
-mesh and a table from axis letters to mesh axes, while the model is traced. Without that nothing
-happens, so that models know no mesh and no mesh axis.
+A model calls `constrain(x, 'B L D')`. To run it on several devices, the caller traces it inside
+`placed`, with a mesh and a table from axis letters to mesh axes. Without `placed`, `constrain` does
+nothing. Models therefore know no mesh.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 Table = Mapping[str, tuple[str, ...]]
-"""Axis letter -> axes of the mesh that share it out, the letters in order of precedence."""
+"""Axis letter -> mesh axes that shard it; letters are in order of precedence."""
 
 
 class _Placement(NamedTuple):
@@ -29,16 +29,16 @@ _PLATFORM: contextvars.ContextVar[str | None] = contextvars.ContextVar('platform
 
 @contextlib.contextmanager
 def placed(mesh: Mesh | None, table: Table) -> Iterator[None]:
-  """Places what is traced inside; with no mesh, or one of a single device, nothing is placed.
+  """Shards the arrays that are constrained while traced inside this context.
 
-  To be entered in the function that is compiled, not around the compiled one: jax.jit does not
-  trace again because another placement is active.
+  Enter it inside the function that is compiled, not around a call of the compiled function: jax.jit
+  does not retrace when the placement changes.
 
   Args:
-    mesh: the devices.
-    table: which of the mesh's axes share out which letter. A mesh axis serves one axis of an array,
-      the first letter in the table that asks for it: with N before L, and both on one mesh axis,
-      [B L D] is cut along L and [B L N d] along N.
+    mesh: the devices; None or a single device shards nothing.
+    table: the mesh axes that shard each letter. A mesh axis shards one axis of an array, that of
+      the first letter in the table: with N before L and both on one mesh axis, [B L D] is sharded
+      along L and [B L N d] along N.
   """
   placement = None if mesh is None or mesh.size == 1 else _Placement(mesh, table)
   platform = _PLATFORM.get() if mesh is None else mesh.devices.flat[0].platform
@@ -51,50 +51,50 @@ def placed(mesh: Mesh | None, table: Table) -> Iterator[None]:
 
 
 def platform() -> str:
-  """Returns what the traced program will run on: 'cpu', 'gpu' or 'tpu'.
+  """Returns the platform of the traced program: 'cpu', 'gpu' or 'tpu'.
 
-  The placement's devices say so, which need not be at hand when a program is compiled ahead of
-  time; without a placement it is JAX's default.
+  It is the platform of the mesh, which may be absent if a program is compiled ahead of time, or
+  JAX's default without a mesh.
   """
   return _PLATFORM.get() or jax.default_backend()
 
 
 def on_one_cpu() -> bool:
-  """Returns whether what is traced runs on a single CPU device.
+  """Returns whether the traced program runs on a single CPU device.
 
-  There XLA computes products of matrices well, and others less so. Axes that several devices share
-  out cannot be made one.
+  There XLA is fast at products of matrices, but not of higher-dimensional arrays. Sharded axes
+  could not be merged.
   """
   return platform() == 'cpu' and _ACTIVE.get(None) is None
 
 
 def constrain(x: jax.Array, axes: str) -> jax.Array:
-  """Returns x, told to the compiler to live where the placement wants these axes.
+  """Returns x with the sharding that the placement gives these axes.
 
   Args:
     x: any array.
-    axes: a letter for each axis of x, apart by spaces: 'B L D'. Letters that the table lacks, and
-      sizes that the mesh axes do not divide, are not cut.
+    axes: a letter for each axis of x, separated by spaces: 'B L D'. Letters that the table lacks,
+      and sizes that mesh axes do not divide, are not sharded.
   """
   placement = _ACTIVE.get(None)
   if placement is None:
     return x
   letters = axes.split()
-  cuts = _cuts(placement, dict(zip(letters, x.shape, strict=True)))
-  spec = PartitionSpec(*(cuts.get(letter) for letter in letters))
+  shards = _shards(placement, dict(zip(letters, x.shape, strict=True)))
+  spec = PartitionSpec(*(shards.get(letter) for letter in letters))
   return jax.lax.with_sharding_constraint(x, NamedSharding(placement.mesh, spec))
 
 
 def per_shard(
   f: Callable[..., jax.Array], in_axes: tuple[str, ...], out_axes: str
 ) -> Callable[..., jax.Array]:
-  """Returns f, run by every device on its own share: for kernels that the compiler cannot split.
+  """Returns f run by each device on its own shard, for kernels that the compiler cannot partition.
 
   Args:
-    f: takes arrays and returns one array; it must treat every cut axis entry by entry.
-    in_axes: letters of each argument, as for `constrain`; '' for a scalar. A letter that the table
-      cuts must have one size in all of them.
-    out_axes: letters of the result; those that are cut must occur in an argument.
+    f: takes arrays and returns one array; it must treat the entries of sharded axes independently.
+    in_axes: letters of each argument, as for `constrain`; '' for a scalar. A letter of the table
+      must have the same size in all of them.
+    out_axes: letters of the result; those that are sharded must occur in an argument.
   """
   placement = _ACTIVE.get(None)
   if placement is None:
@@ -106,25 +106,30 @@ def per_shard(
       for letter, size in zip(axes.split(), arg.shape, strict=True):
         assert letter not in placement.table or sizes.get(letter, size) == size, (letter, in_axes)
         sizes[letter] = size
-    cuts = _cuts(placement, sizes)
+    shards = _shards(placement, sizes)
     specs = [
-      PartitionSpec(*(cuts.get(letter) for letter in axes.split())) for axes in (*in_axes, out_axes)
+      PartitionSpec(*(shards.get(letter) for letter in axes.split()))
+      for axes in (*in_axes, out_axes)
     ]
 
-    def alone(*args):
-      with placed(None, {}):  # a share is whole to the one device that holds it
+    def on_one_device(*args):
+      with placed(None, {}):  # a shard is whole on its device
         return f(*args)
 
     return jax.shard_map(
-      alone, mesh=placement.mesh, in_specs=tuple(specs[:-1]), out_specs=specs[-1], check_vma=False
+      on_one_device,
+      mesh=placement.mesh,
+      in_specs=tuple(specs[:-1]),
+      out_specs=specs[-1],
+      check_vma=False,
     )(*args)
 
   return sharded
 
 
-def _cuts(placement: _Placement, sizes: Mapping[str, int]) -> dict[str, tuple[str, ...]]:
-  """Which mesh axes cut each letter: as many of the table's as are free and divide its size."""
-  free, cuts = set(placement.mesh.axis_names), {}
+def _shards(placement: _Placement, sizes: Mapping[str, int]) -> dict[str, tuple[str, ...]]:
+  """Returns the mesh axes of each letter: as many as are free and divide its size."""
+  free, shards = set(placement.mesh.axis_names), {}
   for letter, wanted in placement.table.items():
     if letter not in sizes:
       continue
@@ -132,6 +137,6 @@ def _cuts(placement: _Placement, sizes: Mapping[str, int]) -> dict[str, tuple[st
     while axes and sizes[letter] % math.prod(placement.mesh.shape[axis] for axis in axes):
       axes = axes[:-1]
     if axes:
-      cuts[letter] = axes
+      shards[letter] = axes
     free -= set(axes)
-  return cuts
+  return shards

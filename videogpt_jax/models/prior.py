@@ -1,12 +1,12 @@
 """The prior: a GPT-like transformer over the codes of a clip in raster order.
 
-Axis letters: B batch; L codes of a clip; K n_codes; E embedding_dim; D hidden_dim; C size of the
+Axis letters: B batch; L codes of a clip; K logits, see `code_factors` (n_codes, unless codes have
+several factors); E embedding_dim; D hidden_dim; C size of the
 norms' condition, n of these a clip; S entries of the conditioning frames' memory, M their size.
 """
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,51 +21,14 @@ from videogpt_jax.models.attention import (
   make_dropout,
   strided_mask,
 )
+from videogpt_jax.models.code_factors import code_factors
+from videogpt_jax.models.conditioners import Condition, Conditioners, Conditions
 from videogpt_jax.models.layers import Linear, PositionEmbedding
 from videogpt_jax.models.norms import NORMS
 from videogpt_jax.models.placement import constrain
-from videogpt_jax.models.resnet import ResNet
 from videogpt_jax.models.rotary import rotary_angles, rotate
+from videogpt_jax.models.spec import CodeSpec
 from videogpt_jax.models.transformer import REMAT_POLICIES, Block, PriorConfig
-
-
-class CodeSpec(NamedTuple):
-  """What a prior must know of the tokenizer whose codes it models.
-
-  Attributes:
-    latent_shape: (t, h, w), or (t, h, w, n_codebooks).
-    n_codes: K.
-    embedding_dim: E, of one code's vector.
-    sequence_length: frames of a clip.
-    resolution: height and width of a frame.
-  """
-
-  latent_shape: tuple[int, ...]
-  n_codes: int
-  embedding_dim: int
-  sequence_length: int
-  resolution: int
-
-
-class Condition(NamedTuple):
-  """What a prior is told of each clip, as its blocks use it.
-
-  Attributes:
-    norm: [B n C] for the norms; entry i holds for the i-th of n equal runs of codes; or None.
-    memory: [B S M], features of the conditioning frames; or None.
-  """
-
-  norm: jax.Array | None = None
-  memory: jax.Array | None = None
-
-  def drop(self, rate: float, key: jax.Array) -> 'Condition':
-    """Returns zeros, with probability `rate`, for all that is told of a clip."""
-
-    def drop_rows(part):
-      keep = jax.random.bernoulli(key, 1 - rate, (len(part), 1, 1))  # the same for every part
-      return jnp.where(keep, part, jnp.zeros((), part.dtype))
-
-    return jax.tree.map(drop_rows, self)
 
 
 def attention_mask(config: PriorConfig, latent_shape: Sequence[int]) -> CausalMask:
@@ -73,6 +36,12 @@ def attention_mask(config: PriorConfig, latent_shape: Sequence[int]) -> CausalMa
   if config.attn_type == 'sparse':
     return strided_mask(latent_shape, config.attn_block, config.n_local_blocks)
   return CausalMask()
+
+
+def position_grid(config: PriorConfig, codes: CodeSpec) -> tuple[int, ...]:
+  """Returns the lengths of the position tables: (t, h, w), or (t, h, w, n_codebooks)."""
+  grid = codes.latent_shape
+  return (*grid, 1) if config.codebook_axis and len(grid) == 3 else grid
 
 
 def check_attention(config: PriorConfig, latent_shape: Sequence[int]):
@@ -96,62 +65,25 @@ class Prior(nnx.Module):
   """
 
   def __init__(self, config: PriorConfig, codes: CodeSpec, *, rngs: nnx.Rngs):
-    t, D = codes.latent_shape[0], config.hidden_dim
-    # An action is known for every frame; a latent frame's norms see those of all its frames.
-    actions_dim = config.action_dim * (codes.sequence_length // t)
-    cond_dim = config.n_classes + actions_dim
+    D = config.hidden_dim
     self.config, self.codes = config, codes
     self.mask = attention_mask(config, codes.latent_shape)
-    if config.n_cond_frames:
-      grid = (config.n_cond_frames, codes.resolution // 4, codes.resolution // 4)
-      self.resnet = ResNet(config.resnet_depth, config.resnet_dim, rngs=rngs)
-      self.cond_positions = PositionEmbedding(grid, config.resnet_dim, rngs=rngs)
+    self.factors = code_factors(config.n_factors, codes.digits)
+    self.conditioners = Conditioners(config, codes, rngs=rngs)
+    norm_dim, memory_dim = self.conditioners.norm_dim, self.conditioners.memory_dim
     self.fc_in = Linear(codes.embedding_dim, D, stddev=0.02, use_bias=False, rngs=rngs)
     self.sos = nnx.Param(0.02 * jax.random.normal(rngs.params(), (D,)))
     self.rotary = config.positions == 'rotary'
     if not self.rotary:
-      self.positions = PositionEmbedding(codes.latent_shape, D, rngs=rngs)
-    stack = nnx.vmap(lambda rngs: Block(config, cond_dim, rngs=rngs))
+      self.positions = PositionEmbedding(position_grid(config, codes), D, rngs=rngs)
+    stack = nnx.vmap(lambda rngs: Block(config, norm_dim, memory_dim, rngs=rngs))
     self.blocks = stack(rngs.split(config.n_layers))
-    self.norm = NORMS[config.norm](D, cond_dim, rngs=rngs)
-    self.fc_out = Linear(D, codes.n_codes, stddev=0, use_bias=False, rngs=rngs)
+    self.norm = NORMS[config.norm](D, norm_dim, rngs=rngs)
+    self.fc_out = Linear(D, self.factors.n_logits, stddev=0, use_bias=False, rngs=rngs)
 
-  def condition(
-    self,
-    class_label: jax.Array | None = None,
-    frames: jax.Array | None = None,
-    actions: jax.Array | None = None,
-  ) -> Condition:
-    """Prepares what the prior is conditioned on.
-
-    Args:
-      class_label: int32 [B], in [0, n_classes).
-      frames: float32 [B n_cond_frames H W 3] in [-0.5, 0.5].
-      actions: float32 [B T action_dim], one vector a frame. The paper gives only the size of the
-        norms' condition (table 9: 64 = 16 frames x 4 for BAIR) and leaves open how frames share
-        it; here the norms of a latent frame see the actions of the frames that it covers.
-    Raises:
-      ValueError: something needed is missing, something given is not used, or a shape is wrong.
-    """
-    config, spec = self.config, self.codes
-    frame = (config.n_cond_frames, spec.resolution, spec.resolution, 3)
-    _check('class_label', class_label, config.n_classes, ())
-    _check('frames', frames, config.n_cond_frames, frame)
-    _check('actions', actions, config.action_dim, (spec.sequence_length, config.action_dim))
-    parts = []
-    if class_label is not None:
-      parts.append(jax.nn.one_hot(class_label, config.n_classes)[:, None])
-    if actions is not None:
-      parts.append(rearrange(actions, 'B (t f) A -> B t (f A)', t=spec.latent_shape[0]))
-    n = max((part.shape[1] for part in parts), default=0)
-    parts = [jnp.broadcast_to(p, (p.shape[0], n, p.shape[2])) for p in parts]
-    memory = None
-    if frames is not None:
-      memory = self.resnet(frames.astype(config.dtype))
-      memory = rearrange(
-        memory + self.cond_positions().astype(memory.dtype), 'B ... M -> B (...) M'
-      )
-    return Condition(jnp.concatenate(parts, -1) if parts else None, memory)
+  def condition(self, conditions: Conditions) -> Condition:
+    """Prepares what the prior is conditioned on; see `Conditioners`."""
+    return self.conditioners(conditions)
 
   def __call__(
     self, embeddings: jax.Array, condition: Condition, key: jax.Array | None = None
@@ -206,7 +138,7 @@ class Prior(nnx.Module):
     )
 
   def rotate(self, q: jax.Array, k: jax.Array, positions: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Gives queries and keys [B L N d] the positions [L] that they are at, if by rotation."""
+    """Rotates queries and keys [B L N d] by their positions, [L] or [B L], if these are rotary."""
     if not self.rotary:
       return q, k
     angles = jnp.asarray(rotary_angles(self.codes.latent_shape, q.shape[-1]))[positions]
@@ -214,7 +146,7 @@ class Prior(nnx.Module):
 
   def logits(self, x: jax.Array, norm: jax.Array | None) -> jax.Array:
     """Returns float32 [B L K] of the last block's output [B L D]."""
-    return constrain(self.fc_out(self.norm(x, norm)), 'B L K').astype(jnp.float32)
+    return constrain(self.fc_out(self.norm(x, norm), jnp.float32), 'B L K')
 
   def unstacked_blocks(self) -> list[Block]:
     """Returns the blocks one by one, as decoding wants them."""
@@ -223,13 +155,3 @@ class Prior(nnx.Module):
       nnx.merge(graphdef, jax.tree.map(lambda a, i=i: a[i], stacked))
       for i in range(self.config.n_layers)
     ]
-
-
-def _check(name: str, value: jax.Array | None, wanted: int, shape: tuple[int, ...]):
-  """Refuses a condition that is missing, superfluous or of the wrong shape."""
-  if value is None and wanted:
-    raise ValueError(f'this prior is conditioned on {name}; give {name}, shape [B, *{shape}]')
-  if value is not None and not wanted:
-    raise ValueError(f'this prior is not conditioned on {name}; leave {name} out')
-  if value is not None and value.shape[1:] != shape:
-    raise ValueError(f'{name} has shape {value.shape}, but this prior wants [B, *{shape}]')

@@ -1,7 +1,7 @@
-"""Rotary position embeddings on a grid: pairs of a head's channels turn with the coordinates.
+"""Rotary position embeddings on a grid: coordinates rotate pairs of channels of each head.
 
-The score of a query and a key then depends on how far apart they are along each axis, not on where
-they are. Each axis has its own share of the pairs.
+The score of a query and a key then depends on their distance along each axis, not on their
+positions. Each axis has its own pairs.
 
 Axis letters: B batch; L positions in raster order; N heads; d head size; P pairs, d // 2.
 Source: Su et al. 2021 (arXiv 2104.09864), eq. 34; axes as in Heo et al. 2024 (arXiv 2403.13298),
@@ -14,23 +14,25 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from videogpt_jax.errors import UserError
+
 BASE = 100.0
-"""Of the frequencies BASE**(-i / pairs of the axis); for grids tens wide (2403.13298, section 3.2),
-where text, thousands long, has 10,000."""
+"""Base of the frequencies BASE**(-i / pairs of the axis), for grids tens of positions wide
+(2403.13298, section 3.2); text, thousands of positions long, uses 10,000."""
 
 
 def rotary_angles(grid: Sequence[int], head_size: int) -> np.ndarray:
-  """Returns by how much each pair turns at each position, float32 [L P], radians.
+  """Returns the angle of each pair at each position, float32 [L P], radians.
 
   Args:
-    grid: sizes of the axes; the first axes get one pair more where they do not divide P.
-    head_size: d; an odd channel is left as it is.
+    grid: sizes of the axes; the first axes get one pair more if their number does not divide P.
+    head_size: d; if it is odd, the last channel is not rotated.
   Raises:
-    ValueError: an axis would get no pair.
+    UserError: an axis would get no pair.
   """
   n_pairs, n_axes = head_size // 2, len(grid)
   if n_pairs < n_axes:
-    raise ValueError(
+    raise UserError(
       f'rotary positions on {n_axes} axes need a head size (hidden_dim / n_heads = {head_size}) of '
       f'at least {2 * n_axes}; use fewer heads or a larger hidden_dim'
     )
@@ -44,13 +46,13 @@ def rotary_angles(grid: Sequence[int], head_size: int) -> np.ndarray:
 
 
 def rotate(x: jax.Array, angles: jax.Array) -> jax.Array:
-  """Turns channel i with channel P + i.
+  """Rotates channel i together with channel P + i.
 
   Args:
     x: queries or keys [B L N d].
-    angles: float32 [L P], of the same positions.
+    angles: float32 [L P] or [B L P], at these positions.
   """
   P = angles.shape[-1]
-  cos, sin = jnp.cos(angles)[:, None], jnp.sin(angles)[:, None]
+  cos, sin = jnp.cos(angles)[..., None, :], jnp.sin(angles)[..., None, :]
   a, b, rest = jnp.split(x.astype(jnp.float32), [P, 2 * P], axis=-1)
   return jnp.concatenate([a * cos - b * sin, b * cos + a * sin, rest], -1).astype(x.dtype)

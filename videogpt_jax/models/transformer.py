@@ -11,6 +11,7 @@ import jax
 from einops import rearrange
 from flax import nnx
 
+from videogpt_jax.errors import UserError
 from videogpt_jax.models.attention import attention, check_backend
 from videogpt_jax.models.attention.gradient import RESIDUALS
 from videogpt_jax.models.layers import DTYPES, Linear, dropout
@@ -19,6 +20,7 @@ from videogpt_jax.models.placement import constrain
 from videogpt_jax.models.resnet import BLOCKS
 
 ATTENTION_TYPES = ('full', 'sparse')
+ACTION_FORMS = ('before', 'during', 'clip')
 POSITIONS = ('learnt', 'rotary')
 MLPS = ('gelu', 'swiglu')
 
@@ -30,7 +32,7 @@ REMAT_POLICIES = {
   ),
   'full': jax.checkpoint_policies.nothing_saveable,
 }
-"""What a block keeps for its gradient: all, the outputs of its products, or its input."""
+"""Rematerialisation: what a block keeps for its gradient."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,29 +40,42 @@ class PriorConfig:
   """Sizes of a prior; the defaults are the published code's.
 
   Attributes:
-    mlp_dim: hidden units of the feed-forward layer; 0 means 4 * hidden_dim, or for 'swiglu', which
-      has three products where 'gelu' has two, the multiple of 8 nearest to 2/3 of that.
+    head_dim: size of a head's queries, keys and values, in self- and cross-attention. 0 means
+      hidden_dim / n_heads, and values of cross-attention that keep the memory's size.
+    attn_bias: whether attention's output has a bias.
+    mlp_dim: hidden units of the feed-forward layer. 0 means 4 * hidden_dim for 'gelu', and for
+      'swiglu', which has three products instead of two, the multiple of 8 nearest to 2/3 of that.
     attn_type: 'full', or 'sparse' for the strided block-sparse mask.
-    attn_backend: the kernel of self-attention, a key of `attention.BACKENDS`, or 'auto', which
-      chooses by platform.
-    attn_block, n_local_blocks: of the sparse mask, see `attention.strided_mask`.
-    n_classes: with more than 0 the prior is conditioned on a class, through its norms.
-    action_dim: with more than 0 it is conditioned on a vector of this size a frame, likewise.
-    n_cond_frames: with more than 0 it is conditioned on the first frames, by cross-attention.
-    resnet_depth, resnet_dim: of the network that sees those frames.
-    cond_dropout: probability that a training clip's condition is zeros, all of it; guidance when
-      sampling needs a prior that knows that.
-    positions: 'learnt', a table an axis that is added to the input, or 'rotary', see `rotary`.
+    attn_backend: kernel of self-attention, a key of `attention.BACKENDS`; 'auto' chooses by
+      platform.
+    attn_block, n_local_blocks: block size and local blocks of the sparse mask, see
+      `attention.strided_mask`.
+    n_classes: number of classes that condition the prior through its norms; 0 is none.
+    action_dim: size of the vector a frame that conditions the prior through its norms; 0 is none.
+    action_form: which actions condition a code, see `conditioners.ActionsConditioner`.
+    vector_dim: size of a vector a clip that conditions the prior through its norms; 0 is none.
+    n_cond_frames: number of first frames that condition the prior by cross-attention; 0 is none.
+    resnet_depth, resnet_dim: depth and width of the network that encodes those frames.
+    resnet_grid: (t, h, w) of their features, for which the network strides time, too, and has a
+      larger stem from 128 pixels on; () keeps t and divides h and w by 4.
+    cond_dropout: probability that zeros replace a training clip's whole condition. Guidance needs
+      a prior that was trained with it.
+    positions: 'learnt', one table an axis, added to the input; or 'rotary', see `rotary`.
+    codebook_axis: whether a single codebook has a position table too, as several have.
     qk_norm: whether queries and keys are normalised, head by head, before their product.
     norm: 'layer' or 'rms', see `norms`.
     mlp: 'gelu', or 'swiglu' (Shazeer 2020, arXiv 2002.05202), without biases.
-    remat: what a block keeps for its gradient, a key of `REMAT_POLICIES`.
-    dtype: of activations and products, 'float32' or 'bfloat16'; parameters are float32.
+    n_factors: heads that predict a code, each a group of its digits, see `code_factors`; 0 takes as
+      few as are small enough, one for all codebooks of moving averages.
+    remat: rematerialisation policy of a block, a key of `REMAT_POLICIES`.
+    dtype: type of activations and products, 'float32' or 'bfloat16'; parameters are float32.
   """
 
   hidden_dim: int = 576
   n_heads: int = 4
   n_layers: int = 8
+  head_dim: int = 0
+  attn_bias: bool = True
   mlp_dim: int = 0
   dropout: float = 0.2
   attn_dropout: float = 0.3
@@ -70,36 +85,44 @@ class PriorConfig:
   n_local_blocks: int = 4
   n_classes: int = 0
   action_dim: int = 0
+  action_form: str = 'before'
+  vector_dim: int = 0
   n_cond_frames: int = 0
   resnet_depth: int = 34
   resnet_dim: int = 240
+  resnet_grid: tuple[int, ...] = ()
   cond_dropout: float = 0.0
   positions: str = 'learnt'
+  codebook_axis: bool = False
   qk_norm: bool = False
   norm: str = 'layer'
   mlp: str = 'gelu'
+  n_factors: int = 0
   remat: str = 'none'
   dtype: str = 'float32'
 
   def __post_init__(self):
     for name in ('hidden_dim', 'n_heads', 'n_layers', 'attn_block', 'n_local_blocks', 'resnet_dim'):
       if getattr(self, name) < 1:
-        raise ValueError(f'prior.{name} ({getattr(self, name)}) must be at least 1')
-    for name in ('mlp_dim', 'n_classes', 'action_dim', 'n_cond_frames'):
+        raise UserError(f'prior.{name} ({getattr(self, name)}) must be at least 1')
+    counts = ('n_classes', 'action_dim', 'vector_dim', 'n_cond_frames', 'n_factors')
+    for name in ('head_dim', 'mlp_dim', *counts):
       if getattr(self, name) < 0:
-        raise ValueError(f'prior.{name} ({getattr(self, name)}) must be 0 (off) or more')
+        raise UserError(f'prior.{name} ({getattr(self, name)}) must be 0 (off) or more')
     for name in ('dropout', 'attn_dropout', 'cond_dropout'):
       if not 0 <= getattr(self, name) < 1:
-        raise ValueError(f'prior.{name} ({getattr(self, name)}) must be in [0, 1)')
-    for name in ('hidden_dim', *(['resnet_dim'] if self.n_cond_frames else [])):
+        raise UserError(f'prior.{name} ({getattr(self, name)}) must be in [0, 1)')
+    by_width = [] if self.head_dim else ['hidden_dim', *['resnet_dim'] * bool(self.n_cond_frames)]
+    for name in by_width:
       size = getattr(self, name)
       if size % self.n_heads:
-        raise ValueError(
+        raise UserError(
           f'prior.{name} ({size}) must be divisible by n_heads ({self.n_heads}); use '
           f'{size // self.n_heads * self.n_heads} or {-(-size // self.n_heads) * self.n_heads}'
         )
     for name, options in {
       'attn_type': ATTENTION_TYPES,
+      'action_form': ACTION_FORMS,
       'positions': POSITIONS,
       'norm': tuple(NORMS),
       'mlp': MLPS,
@@ -108,14 +131,14 @@ class PriorConfig:
       'resnet_depth': tuple(BLOCKS),
     }.items():
       if getattr(self, name) not in options:
-        raise ValueError(f'prior.{name} {getattr(self, name)!r} is not one of {options}')
+        raise UserError(f'prior.{name} {getattr(self, name)!r} is not one of {options}')
 
     check_backend(self.attn_backend, None, self.attn_dropout)
 
   @property
   def head_size(self) -> int:
-    """Of the self-attention's queries, keys and values."""
-    return self.hidden_dim // self.n_heads
+    """Size of a head's queries, keys and values in self-attention."""
+    return self.head_dim or self.hidden_dim // self.n_heads
 
   @property
   def mlp_units(self) -> int:
@@ -127,17 +150,23 @@ class PriorConfig:
 
 
 class MultiHeadAttention(nnx.Module):
-  """The four projections of attention; values have the size of what is attended to."""
+  """The four projections of attention, to entries of size M = `n_memory`.
+
+  Keys have N d channels; values have as many if `head_dim` is set, else the M of what is attended
+  to.
+  """
 
   def __init__(self, config: PriorConfig, n_memory: int, *, rngs: nnx.Rngs):
-    D = config.hidden_dim
+    D, n_keys = config.hidden_dim, config.n_heads * config.head_size
+    n_values = n_keys if config.head_dim else n_memory
     self.n_heads, self.qk_norm = config.n_heads, config.qk_norm
     if config.qk_norm:
       self.query_norm, self.key_norm = HeadNorm(config.head_size), HeadNorm(config.head_size)
-    self.query = Linear(D, D, stddev=D**-0.5, use_bias=False, rngs=rngs)
-    self.key = Linear(n_memory, D, stddev=n_memory**-0.5, use_bias=False, rngs=rngs)
-    self.value = Linear(n_memory, n_memory, stddev=n_memory**-0.5, use_bias=False, rngs=rngs)
-    self.out = Linear(n_memory, D, stddev=(D * config.n_layers) ** -0.5, rngs=rngs)
+    self.query = Linear(D, n_keys, stddev=D**-0.5, use_bias=False, rngs=rngs)
+    self.key = Linear(n_memory, n_keys, stddev=n_memory**-0.5, use_bias=False, rngs=rngs)
+    self.value = Linear(n_memory, n_values, stddev=n_memory**-0.5, use_bias=False, rngs=rngs)
+    stddev = (D * config.n_layers) ** -0.5
+    self.out = Linear(n_values, D, stddev=stddev, use_bias=config.attn_bias, rngs=rngs)
 
   def queries(self, x: jax.Array) -> jax.Array:
     """[B L D] -> [B L N d]."""
@@ -145,7 +174,7 @@ class MultiHeadAttention(nnx.Module):
     return constrain(self.query_norm(q) if self.qk_norm else q, 'B L N d')
 
   def keys_values(self, memory: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """[B S M] -> keys [B S N d] and values [B S N M/N]."""
+    """[B S M] -> keys [B S N d] and values [B S N d], or [B S N M/N] without `head_dim`."""
     k, v = self._split(self.key(memory)), self._split(self.value(memory))
     k = self.key_norm(k) if self.qk_norm else k
     return constrain(k, 'B S N d'), constrain(v, 'B S N d')
@@ -169,17 +198,17 @@ def gelu2(x: jax.Array) -> jax.Array:
 
 
 class Block(nnx.Module):
-  """Self-attention, cross-attention to the conditioning frames (if any) and feed-forward."""
+  """Self-attention, cross-attention to the conditions' memory (if any) and feed-forward."""
 
-  def __init__(self, config: PriorConfig, cond_dim: int, *, rngs: nnx.Rngs):
+  def __init__(self, config: PriorConfig, cond_dim: int, memory_dim: int, *, rngs: nnx.Rngs):
     D, mlp_dim, norm = config.hidden_dim, config.mlp_units, NORMS[config.norm]
     self.dropout = config.dropout
     self.attn_norm = norm(D, cond_dim, rngs=rngs)
     self.attn = MultiHeadAttention(config, D, rngs=rngs)
-    self.cross = config.n_cond_frames > 0
+    self.cross = memory_dim > 0
     if self.cross:
       self.cross_norm = norm(D, cond_dim, rngs=rngs)
-      self.cross_attn = MultiHeadAttention(config, config.resnet_dim, rngs=rngs)
+      self.cross_attn = MultiHeadAttention(config, memory_dim, rngs=rngs)
     self.mlp_norm = norm(D, cond_dim, rngs=rngs)
     self.gated = config.mlp == 'swiglu'
     biases = not self.gated
@@ -206,7 +235,7 @@ class Block(nnx.Module):
       norm: the norms' condition for these positions, [B n C].
       attend: self-attention, from q, k, v [B L N d] to [B L N d]; when decoding, it is what knows
         the cache.
-      memory: keys and values of the conditioning frames.
+      memory: keys and values of the conditions' memory, or None.
       key: for dropout, or None.
     """
     keys = (None,) * 3 if key is None else jax.random.split(key, 3)

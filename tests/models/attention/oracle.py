@@ -1,9 +1,9 @@
-"""Attention in float64 NumPy, as its equation says, with gradients; cases to hold it against."""
+"""Kernels of attention held against float64 NumPy, and cases for that."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from benchmarks.gpu.oracle import oracle
 from videogpt_jax.models.attention import CausalMask, strided_mask
 
 MASKS = {
@@ -23,29 +23,6 @@ def inputs(L, S, d, d_v, batch=2, heads=2):
   )
   keys = jax.random.split(jax.random.key(L + d), len(shapes))
   return [jax.random.normal(key, shape) for key, shape in zip(keys, shapes, strict=True)]
-
-
-def oracle(q, k, v, d_out, mask, dropout=None):
-  """Returns the output and the gradients of q, k and v in float64."""
-  q, k, v, d_out = (np.asarray(x, np.float64) for x in (q, k, v, d_out))
-  L, S, scale = q.shape[1], k.shape[1], q.shape[-1] ** -0.5
-  scores = np.einsum('BLNd,BSNd->BNLS', q, k) * scale
-  if mask is not None:
-    scores = np.where(np.asarray(mask.rows(jnp.arange(L), jnp.arange(S))), scores, -np.inf)
-  weights = np.exp(scores - scores.max(-1, keepdims=True))
-  weights /= weights.sum(-1, keepdims=True)
-  keep = 1.0
-  if dropout is not None:
-    keep = np.asarray(dropout.keep(jnp.arange(L)[:, None], jnp.arange(S))) / (1 - dropout.rate)
-  out = np.einsum('BNLS,BSNd->BLNd', weights * keep, v)
-  d_weights = np.einsum('BLNd,BSNd->BNLS', d_out, v) * keep
-  d_scores = weights * (d_weights - (weights * d_weights).sum(-1, keepdims=True)) * scale
-  return (
-    out,
-    np.einsum('BNLS,BSNd->BLNd', d_scores, k),
-    np.einsum('BNLS,BLNd->BSNd', d_scores, q),
-    np.einsum('BNLS,BLNd->BSNd', weights * keep, d_out),
-  )
 
 
 def assert_close(attend, arrays, mask, dropout=None):

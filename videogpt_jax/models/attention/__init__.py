@@ -1,4 +1,4 @@
-"""Attention: one function, its masks, and a kernel for each kind of hardware."""
+"""Attention: one function for the prior with a kernel for each platform, and axial attention."""
 
 from videogpt_jax.models.attention.dispatch import BACKENDS, attention, check_backend, choose
 from videogpt_jax.models.attention.dropout import Dropout, make_dropout

@@ -1,7 +1,9 @@
-"""Attention block by block in plain JAX: runs anywhere, never holds all scores.
+# ruff: noqa: E741, for l of FlashAttention
+"""Attention block by block in plain JAX: runs on every platform, never holds all scores.
 
-The softmax is accumulated over blocks of keys; its logarithm is kept, from which the gradient
-computes each block's weights again. Both passes visit only the blocks of a `Schedule`.
+The softmax is accumulated over blocks of keys, as in FlashAttention: m is the running maximum of a
+query's scores, l the sum of their exponentials, lse = m + log(l), and delta = rowsum(dO * O). The
+backward pass recomputes weights from lse. Both passes visit only the blocks of a `Schedule`.
 
 Axis letters: B batch; L queries; S keys; N heads; d head size; C blocks of queries in a chunk;
 G blocks of keys in a group; i, j positions of queries and keys of one step.
@@ -35,7 +37,7 @@ def blockwise_attention(
 
 
 class _Step(NamedTuple):
-  """One step's blocks of keys: their numbers [C G], keys and values [C B N j d], and a mask."""
+  """Keys of one step: indices of their blocks [C G], keys and values [C B N j d], and masks."""
 
   blocks: jax.Array
   k: jax.Array
@@ -51,28 +53,28 @@ class _Kernel(NamedTuple):
   rate: float | None
 
   def forward(self, q, k, v, seeds):
-    """Returns the output [B L N d'] and the log-sum-exp of each query's scores, [n B N block]."""
+    """Returns the output [B L N d'] and the log-sum-exp of each query's scores [chunks C B N i]."""
     qs, ks, vs = self._chunks(q * q.shape[-1] ** -0.5), self._blocks(k), self._blocks(v)
 
     def chunk(inputs):
       number, n_steps, q = inputs
 
       def step(n, carry):
-        acc, top, total = carry
+        acc, m, l = carry
         at = self._step(number, n, ks, vs, seeds)
         scores = jnp.where(at.admitted, _product('CBNid,CBNjd->CBNij', q, at.k), EXCLUDED)
-        new_top = jnp.maximum(top, scores.max(axis=-1))
-        weights = jnp.exp(scores - new_top[..., None])
-        shrink = jnp.exp(top - new_top)
-        total = total * shrink + weights.sum(axis=-1)
+        new_m = jnp.maximum(m, scores.max(axis=-1))
+        weights = jnp.exp(scores - new_m[..., None])
+        shrink = jnp.exp(m - new_m)
+        l = l * shrink + weights.sum(axis=-1)
         kept = self._drop(weights, at.keep).astype(v.dtype)
         acc = acc * shrink[..., None] + _product('CBNij,CBNjd->CBNid', kept, at.v)
-        return acc, new_top, total
+        return acc, new_m, l
 
       rows = q.shape[:-1]
       start = jnp.zeros((*rows, v.shape[-1])), jnp.full(rows, EXCLUDED), jnp.zeros(rows)
-      acc, top, total = jax.lax.fori_loop(0, n_steps, step, start)
-      return (acc / total[..., None]).astype(v.dtype), top + jnp.log(total)
+      acc, m, l = jax.lax.fori_loop(0, n_steps, step, start)
+      return (acc / l[..., None]).astype(v.dtype), m + jnp.log(l)
 
     out, lse = jax.lax.map(chunk, (*self._counters(), qs))
     return self._unchunk(out, q.shape[1]), lse
@@ -81,10 +83,10 @@ class _Kernel(NamedTuple):
     """Returns the gradients of q, k and v."""
     scale = q.shape[-1] ** -0.5
     ks, vs = self._blocks(k), self._blocks(v)
-    along = jnp.sum(d_out.astype(jnp.float32) * out, axis=-1, keepdims=True)
+    delta = jnp.sum(d_out.astype(jnp.float32) * out, axis=-1, keepdims=True)
 
     def chunk(sums, inputs):
-      number, n_steps, q, d_out, along, lse = inputs
+      number, n_steps, q, d_out, delta, lse = inputs
 
       def step(n, carry):
         d_q, sums = carry
@@ -93,7 +95,7 @@ class _Kernel(NamedTuple):
         weights = jnp.exp(scores - lse[..., None])
         kept = self._drop(weights, at.keep).astype(v.dtype)
         d_weights = self._drop(_product('CBNid,CBNjd->CBNij', d_out, at.v), at.keep)
-        d_scores = (weights * (d_weights - along)).astype(q.dtype)
+        d_scores = (weights * (d_weights - delta)).astype(q.dtype)
         d_q += _product('CBNij,CBNjd->CBNid', d_scores, at.k)
         d_kv = (
           _product('CBNij,CBNid->CBNjd', d_scores, q),
@@ -105,14 +107,14 @@ class _Kernel(NamedTuple):
       return sums, d_q
 
     sums = tuple(jnp.zeros(x.shape) for x in (ks, vs))
-    arrays = [self._chunks(x) for x in (q * scale, d_out, along)]
+    arrays = [self._chunks(x) for x in (q * scale, d_out, delta)]
     (d_k, d_v), d_q = jax.lax.scan(chunk, sums, (*self._counters(), *arrays, lse))
     d_q = self._unchunk(d_q, q.shape[1]) * scale
     d_k, d_v = (self._unblock(x, self.n_keys) for x in (d_k, d_v))
     return d_q.astype(q.dtype), d_k.astype(k.dtype), d_v.astype(v.dtype)
 
   def _step(self, number, n, ks, vs, seeds) -> _Step:
-    """Fetches the keys and values of step n of a chunk."""
+    """Gathers the keys and values of step n of a chunk."""
     plan = self.schedule
     G, block = plan.group, plan.block
     blocks = jax.lax.dynamic_slice_in_dim(jnp.asarray(plan.keys)[number], n * G, G, axis=1)
@@ -133,7 +135,7 @@ class _Kernel(NamedTuple):
     return _Step(blocks, fetch(ks), fetch(vs), admitted, keep)
 
   def _add(self, sums, blocks, x):
-    """Adds [C B N (G j) d] to the blocks of `sums` that it came from; -1 is none."""
+    """Adds x [C B N (G j) d] to these blocks of `sums`; block -1 is skipped."""
     if blocks.size == 1:
       block = blocks[0, 0]
       old = jax.lax.dynamic_index_in_dim(sums, block)
@@ -146,7 +148,7 @@ class _Kernel(NamedTuple):
     return weights if keep is None else jnp.where(keep, weights / (1 - self.rate), 0.0)
 
   def _counters(self):
-    """Number and steps of each chunk."""
+    """Returns the index of each chunk and its number of steps."""
     steps = jnp.asarray(self.schedule.steps)
     return jnp.arange(len(steps)), steps
 

@@ -1,4 +1,4 @@
-"""Attention on NVIDIA GPUs: cuDNN's flash kernel, where it can."""
+"""Attention on NVIDIA GPUs: the flash kernel of cuDNN."""
 
 import jax
 import jax.numpy as jnp
@@ -14,11 +14,14 @@ def cudnn_attention(
 
 
 def why_not(q: jax.Array, v: jax.Array, mask: CausalMask | None) -> str | None:
-  """Returns what keeps cuDNN from this attention, or None.
+  """Returns why cuDNN cannot compute this attention, or None if it can.
 
-  Its sizes: up to 128, on Hopper and later up to 256, by eights.
+  Head sizes are multiples of 8 up to 128, or up to 256 on Hopper and later.
   """
-  d, largest = q.shape[-1], 256 if _is_hopper() else 128
+  capability = gpu_capability()
+  if capability.startswith('gfx'):
+    return f"an AMD GPU ({capability}); use 'triton'"
+  d, largest = q.shape[-1], 256 if capability and float(capability) >= 9 else 128
   if mask is not None and mask.layout is not None:
     return "attn_type 'sparse'; use 'full'"
   if q.dtype not in (jnp.bfloat16, jnp.float16):
@@ -30,8 +33,8 @@ def why_not(q: jax.Array, v: jax.Array, mask: CausalMask | None) -> str | None:
   return None
 
 
-def _is_hopper() -> bool:
-  """Whether the GPU at hand has compute capability 9.0 or more; not if there is none."""
+def gpu_capability() -> str:
+  """Returns the compute capability of the local GPU, '9.0' or on ROCm 'gfx942'; '' without one."""
   if jax.default_backend() != 'gpu':
-    return False
-  return float(jax.local_devices(backend='gpu')[0].compute_capability) >= 9
+    return ''
+  return str(getattr(jax.local_devices(backend='gpu')[0], 'compute_capability', ''))

@@ -1,4 +1,4 @@
-"""Attention as its equation says, with every score at once: the reference, and quickest when short.
+"""Attention as its equation says, with all scores in memory: the reference, and fastest if short.
 
 Axis letters: B batch; L queries; S keys; N heads; d head size.
 """

@@ -1,7 +1,7 @@
-"""Dropout: which weights (or activations) are kept follows from their place alone.
+"""Dropout by a hash of positions: whether a weight (or activation) is kept depends on these alone.
 
-So any kernel, in any order and on any share of heads and clips, drops the same weights, forward and
-again backward, and none of them stores a mask.
+Every kernel, in any order and on any shard of heads and clips, therefore drops the same weights in
+its forward and backward passes, and none stores a mask.
 
 Axis letters: B batch; N heads.
 """
@@ -13,43 +13,43 @@ import jax.numpy as jnp
 
 
 class Dropout(NamedTuple):
-  """Which weights are dropped.
+  """The dropout of one layer and step.
 
   Attributes:
-    rate: the probability to be dropped; the others are scaled up by 1 / (1 - rate).
-    seeds: uint32 [B N], one for each clip and head; of activations [B].
+    rate: probability that a weight is dropped; the others are scaled by 1 / (1 - rate).
+    seeds: uint32 [B N], one for each clip and head, or [B] for activations.
   """
 
   rate: float
   seeds: jax.Array
 
   def keep(self, queries: jax.Array, keys: jax.Array) -> jax.Array:
-    """Returns bool [*seeds.shape, *places]: True where a weight stays.
+    """Returns bool [*seeds.shape *shape]: whether each weight is kept.
 
     Args:
-      queries, keys: int32 positions, of one shape [places] together by broadcasting.
+      queries, keys: int32 positions, broadcast to one shape.
     """
-    places = max(queries.ndim, keys.ndim)
-    return keep(self.rate, self.seeds.reshape(*self.seeds.shape, *(1,) * places), queries, keys)
+    n_axes = max(queries.ndim, keys.ndim)
+    return keep(self.rate, self.seeds.reshape(*self.seeds.shape, *(1,) * n_axes), queries, keys)
 
 
 def keep(rate: float, seeds: jax.Array, queries: jax.Array, keys: jax.Array) -> jax.Array:
-  """Returns bool, True where a weight stays; seeds and positions are broadcast together."""
+  """Returns whether each weight is kept, bool; seeds and positions are broadcast together."""
   rows = _mix(seeds + queries.astype(jnp.uint32))
   return _mix(rows ^ keys.astype(jnp.uint32)) >= jnp.uint32(round(rate * 2**32))
 
 
 def make_dropout(rate: float, key: jax.Array | None, n_clips: int, n_heads: int) -> Dropout | None:
-  """Returns the dropout of one layer and step; None without a key or with rate 0."""
+  """Returns the dropout of one layer and step, or None without a key or with rate 0."""
   if key is None or rate == 0:
     return None
   return Dropout(rate, jax.random.bits(key, (n_clips, n_heads), jnp.uint32))
 
 
 def _mix(x: jax.Array) -> jax.Array:
-  """A bijection of uint32 in which each bit of x moves each bit of the result half of the time.
+  """Hashes uint32 bijectively; flipping a bit of x flips each bit of the hash half of the time.
 
-  Source: Wellons 2018, "Prospecting for hash functions", lowbias32; it costs a tenth of threefry.
+  Source: Wellons 2018, "Prospecting for hash functions", lowbias32. It costs a tenth of threefry.
   """
   x = (x ^ (x >> 16)) * jnp.uint32(0x7FEB352D)
   x = (x ^ (x >> 15)) * jnp.uint32(0x846CA68B)

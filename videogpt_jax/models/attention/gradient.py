@@ -1,4 +1,4 @@
-"""What attention kernels with a backward of their own have in common.
+"""Gradients of attention kernels that have a backward pass of their own.
 
 Axis letters: B batch; L queries; S keys; N heads; d head size.
 """
@@ -10,14 +10,14 @@ import jax
 from jax.ad_checkpoint import checkpoint_name
 
 RESIDUALS = 'attention'
-"""Name of what the gradient needs of the forward, for `jax.checkpoint` policies that keep it."""
+"""Name of the residuals of the forward pass, for `jax.checkpoint` policies that save them."""
 
 EXCLUDED = -1e30
-"""Score of a pair that the mask excludes: finite, so that differences of such are not NaN."""
+"""Score of a pair that the mask excludes; finite, since a difference of infinities is NaN."""
 
 
 class Kernel(Protocol):
-  """A forward, and a backward that computes the weights again from their log-sum-exp."""
+  """A forward pass, and a backward pass that recomputes weights from the log-sum-exp."""
 
   def forward(self, q, k, v, seeds) -> tuple[jax.Array, jax.Array]:
     """Returns the output and the log-sum-exp of each query's scores."""
@@ -27,7 +27,7 @@ class Kernel(Protocol):
 
 
 def with_gradient(kernel: Kernel) -> Callable[..., jax.Array]:
-  """Returns the function of q, k, v and the dropout's seeds that has this gradient."""
+  """Returns attention of (q, k, v, the dropout's seeds) with the kernel's gradient."""
 
   @jax.custom_vjp
   def attend(q, k, v, seeds):

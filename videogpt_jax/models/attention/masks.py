@@ -1,6 +1,7 @@
-"""Which positions attend to which: full causal, and the strided block-sparse layout."""
+"""Masks of attention: causal, and the strided block-sparse layout."""
 
 import dataclasses
+import functools
 import itertools
 import math
 from collections.abc import Sequence
@@ -9,21 +10,41 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from videogpt_jax.errors import UserError
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class CausalMask:
-  """Which of the earlier positions a position may attend to.
+  """The earlier positions that a position may attend to.
+
+  Masks compare and hash by value: models with equal masks share compiled programs.
 
   Attributes:
-    layout: bool [n n], block i may attend to block j; None admits every earlier position.
+    layout: bool [n n], whether block i may attend to block j, read-only; None admits every earlier
+      position.
     block: positions in a block of the layout.
   """
 
   layout: np.ndarray | None = None
   block: int = 1
 
+  def __post_init__(self):
+    if self.layout is not None:
+      self.layout.setflags(write=False)
+
+  @functools.cached_property
+  def _value(self) -> tuple:
+    layout = None if self.layout is None else (self.layout.shape, self.layout.tobytes())
+    return layout, self.block
+
+  def __eq__(self, other: object) -> bool:
+    return self is other or (isinstance(other, CausalMask) and self._value == other._value)
+
+  def __hash__(self) -> int:
+    return hash(self._value)
+
   def rows(self, positions: jax.Array, keys: jax.Array) -> jax.Array:
-    """Returns bool [len(positions) len(keys)]: True where the key may be attended to."""
+    """Returns bool [len(positions) len(keys)]: whether a position may attend to a key."""
     admitted = keys <= positions[:, None]
     if self.layout is None:
       return admitted
@@ -33,16 +54,16 @@ class CausalMask:
 def strided_mask(latent_shape: Sequence[int], block: int, n_local_blocks: int) -> CausalMask:
   """Returns the strided sparse mask of a grid in raster order.
 
-  The grid is cut into runs of `block` positions. A block attends to itself, to the `n_local_blocks`
-  before it, and to those earlier blocks whose coordinates differ from its own along one axis, the
-  last axis of the block grid excepted.
+  The grid is divided into blocks of consecutive positions. A block attends to itself, to the
+  `n_local_blocks` before it, and to earlier blocks whose coordinates differ from its own along a
+  single axis other than the last axis of the block grid.
 
   Args:
     latent_shape: sizes of the grid's axes.
-    block: positions a block.
-    n_local_blocks: earlier neighbours that are always attended to.
+    block: positions in a block.
+    n_local_blocks: number of preceding blocks that are always attended to.
   Raises:
-    ValueError: blocks do not tile the grid.
+    UserError: blocks do not tile the grid.
   Source: Child et al. 2019 (arXiv 1904.10509), generalised to any number of axes as in the
     published implementation.
   """
@@ -51,7 +72,7 @@ def strided_mask(latent_shape: Sequence[int], block: int, n_local_blocks: int) -
   if size % block:
     others = range(min(8, length), length + 1)
     options = [n for n in others if _tiled_axes(latent_shape, n)[1] % n == 0]
-    raise ValueError(
+    raise UserError(
       f'sparse attention: blocks of {block} do not divide the {size} positions of the latent axes '
       f'{tuple(latent_shape[axis:])} of {tuple(latent_shape)}; blocks that do: {options}'
     )
@@ -65,9 +86,9 @@ def strided_mask(latent_shape: Sequence[int], block: int, n_local_blocks: int) -
 
 
 def _tiled_axes(latent_shape: Sequence[int], block: int) -> tuple[int, int]:
-  """Returns the first of the axes that blocks tile, and the number of positions that these have.
+  """Returns the first of the axes that blocks tile, and the product of their sizes.
 
-  They are the last axes, as many of them as it takes to exceed one block.
+  These are the last axes, as many as it takes to exceed one block.
   """
   axis, size = len(latent_shape) - 1, latent_shape[-1]
   while size <= block and axis > 0:

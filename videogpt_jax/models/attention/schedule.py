@@ -1,4 +1,4 @@
-"""The order in which blockwise attention visits blocks: the empty ones are never visited."""
+"""The order in which blockwise attention visits blocks; empty blocks are skipped."""
 
 import dataclasses
 
@@ -8,23 +8,24 @@ from videogpt_jax.models.attention.masks import CausalMask
 from videogpt_jax.models.placement import platform
 
 ROWS = 512
-"""Queries of one step, and about as many keys: enough for fast products, few enough for caches."""
+"""Queries in a step, and about as many keys: large enough for fast products, small enough for
+caches."""
 
 CPU_SPARSE_ROWS = 128
-"""On CPU, queries of one step of a sparse layout, each block of which has keys of its own to fetch:
-a quarter less work than with `ROWS`, which a TPU's memory would pay for by a third more traffic."""
+"""Queries in a step of a sparse layout on CPU, where each block fetches keys of its own: a quarter
+less work than `ROWS`. On a TPU it would cause a third more memory traffic."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Schedule:
-  """Which blocks of keys each block of queries visits, some of either at a time.
+  """The blocks of keys that each block of queries visits.
 
   Attributes:
     block: positions in a block.
-    chunk: blocks of queries that are computed side by side.
-    group: blocks of keys that each of them visits in one step.
-    keys: int32 [chunks chunk steps*group], the blocks of keys; -1 is none.
-    steps: int32 [chunks], how many steps a chunk takes.
+    chunk: number of blocks of queries that are computed side by side.
+    group: number of blocks of keys that each of them visits in a step.
+    keys: int32 [chunks chunk steps*group], indices of blocks of keys; -1 is none.
+    steps: int32 [chunks], number of steps of each chunk.
   """
 
   block: int
@@ -35,16 +36,16 @@ class Schedule:
 
   @property
   def n_visited(self) -> int:
-    """Pairs of blocks that are computed, those that only fill up a step included."""
+    """Number of pairs of blocks that are computed, including padding of steps."""
     return int(self.steps.sum()) * self.chunk * self.group
 
 
 def make_schedule(n_queries: int, n_keys: int, mask: CausalMask | None) -> Schedule:
-  """Returns the schedule of `n_queries` positions that attend to `n_keys` under a mask."""
+  """Returns the schedule for `n_queries` queries and `n_keys` keys under a mask."""
   if mask is not None and mask.layout is not None:
     block, layout = mask.block, np.tril(mask.layout)
   else:
-    # Blocks of multiples of 8 that share out the longer side evenly: little is padding.
+    # Multiples of 8 that divide the longer side evenly need little padding.
     longest = max(n_queries, n_keys)
     block = -(-longest // -(-longest // ROWS) // 8) * 8
     layout = np.ones((-(-n_queries // block), -(-n_keys // block)), bool)

@@ -1,4 +1,4 @@
-"""Attention on TPUs: the Pallas kernel "splash", which visits only the tiles that a mask admits.
+"""Attention on TPUs: the Pallas kernel "splash", which skips tiles that a mask excludes.
 
 Axis letters: B batch; L queries; S keys; N heads; d head size.
 """
@@ -13,10 +13,10 @@ from videogpt_jax.models.attention.gradient import RESIDUALS
 from videogpt_jax.models.attention.masks import CausalMask
 
 TILE = 512
-"""Queries and keys of a tile, at most; all sizes of tiles are multiples of LANES."""
+"""Largest number of queries and of keys in a tile; tile sizes are multiples of LANES."""
 
 LANES = 128
-"""Of a TPU's vector unit. Also the tile of a sparse mask: the smallest one skips most."""
+"""Lanes of a TPU's vector unit; also the tile of a sparse mask, as the smallest tiles skip most."""
 
 
 def splash_attention(
@@ -29,7 +29,7 @@ def splash_attention(
   """See `attention`.
 
   Args:
-    interpret: run without a TPU, slowly: for tests.
+    interpret: whether to run without a TPU, slowly, for tests.
   """
   L, S = q.shape[1], k.shape[1]
   tiles = [_tile(n, mask) for n in (L, S)]
@@ -47,14 +47,14 @@ def splash_attention(
     x = jnp.pad(x, [(0, 0), (0, length - x.shape[1]), (0, 0), (0, 0)])
     return rearrange(x, 'B L N d -> B N L d')
 
-  # The kernel scales nothing itself.
+  # The kernel does not scale the scores.
   q = heads_first(q * q.shape[-1] ** -0.5, padded[0])
   out = jax.vmap(kernel)(q, heads_first(k, padded[1]), heads_first(v, padded[1]))
   return rearrange(out, 'B N L d -> B L N d')[:, :L]
 
 
 def _tile(length: int, mask: CausalMask | None) -> int:
-  """Returns a multiple of LANES that leaves little padding."""
+  """Returns a multiple of LANES that needs little padding."""
   most = LANES if mask is not None and mask.layout is not None else TILE
   n_tiles = -(-length // most)
   return -(-length // n_tiles // LANES) * LANES
@@ -74,7 +74,7 @@ def _block_sizes(q: int, kv: int) -> splash.BlockSizes:
 
 
 def _tile_mask(mask: CausalMask | None, shape: tuple[int, int], n_keys: int) -> splash.Mask:
-  """Returns the mask of the padded scores; padding may attend, but is not attended to."""
+  """Returns the mask of the padded scores; padding attends to keys but is never attended to."""
   if mask is None:
     return splash.FullMask(shape) if shape[1] == n_keys else _Computed(shape, None, n_keys)
   if mask.layout is None:
@@ -83,7 +83,7 @@ def _tile_mask(mask: CausalMask | None, shape: tuple[int, int], n_keys: int) -> 
 
 
 class _Computed(splash.Mask):
-  """A mask that is computed tile by tile when the kernel is made: never all of it at once."""
+  """A mask that is computed tile by tile while the kernel is built, never as a whole."""
 
   def __init__(self, shape: tuple[int, int], mask: CausalMask | None, n_keys: int):
     self._shape, self._mask, self._n_keys = shape, mask, n_keys
@@ -97,6 +97,6 @@ class _Computed(splash.Mask):
     if self._mask is None:
       return np.broadcast_to(j < self._n_keys, (len(i), len(j)))
     layout, block = self._mask.layout, self._mask.block
-    last = len(layout) - 1  # padding follows the last block
+    last = len(layout) - 1  # padding belongs to the last block
     blocks = np.minimum(i // block, last)[:, None], np.minimum(j // block, last)
     return layout[blocks] & (j <= i[:, None])

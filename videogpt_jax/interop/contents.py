@@ -1,0 +1,90 @@
+"""What a published checkpoint holds, as our configurations and states."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from videogpt_jax.errors import UserError
+from videogpt_jax.interop import names, state_dict
+from videogpt_jax.models.prior import Prior
+from videogpt_jax.models.spec import CodeSpec, Resolution, code_spec
+from videogpt_jax.models.transformer import PriorConfig
+from videogpt_jax.models.vqvae import VQVAE, VQVAEConfig
+
+Tensors = Mapping[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Published:
+  """Contents of a published checkpoint.
+
+  Attributes:
+    vqvae: configuration of the VQ-VAE; in a prior's file, of the prior's VQ-VAE.
+    vqvae_state: state of `VQVAE(vqvae)`.
+    sequence_length: frames of a training clip.
+    resolution: of the training clips; square in a published file.
+    prior: configuration of the prior; None if the file is a VQ-VAE's.
+    prior_state: state of `Prior(prior, codes)`, or None.
+    counters: step counts of the VQ-VAE's batch norms, by name; 0 if absent.
+    step: training steps of the file's own model; 0 if unknown.
+  """
+
+  vqvae: VQVAEConfig
+  vqvae_state: nnx.State
+  sequence_length: int
+  resolution: Resolution
+  prior: PriorConfig | None = None
+  prior_state: nnx.State | None = None
+  counters: Mapping[str, int] = dataclasses.field(default_factory=dict)
+  step: int = 0
+
+  @property
+  def codes(self) -> CodeSpec:
+    """The codes of the VQ-VAE."""
+    return code_spec(self.vqvae, self.sequence_length, self.resolution)
+
+
+def vqvae_state(
+  config: VQVAEConfig, grid: Sequence[int], table: Sequence[names.Row], tensors: Tensors
+) -> tuple[nnx.State, dict[str, int]]:
+  """Returns the state of a VQ-VAE, and the step counts of its batch norms by their names.
+
+  Raises:
+    UserError: a tensor is missing, superfluous or of the wrong shape.
+  """
+  abstract = nnx.state(nnx.eval_shape(lambda: VQVAE(config, grid, rngs=nnx.Rngs(0))))
+  counters = names.counter_names(table)
+  state = state_dict.to_state(tensors, table, abstract, besides=dict.fromkeys(counters, ()))
+  # Published files do not say whether the codebook was initialised. A trained one has been used.
+  codebook = state['codebook']
+  codebook['initialised'] = codebook['initialised'].replace(jnp.any(codebook['N'][...] > 0))
+  return state, {name: int(tensors[name]) for name in counters}
+
+
+def prior_state(
+  config: PriorConfig,
+  codes: CodeSpec,
+  table: Sequence[names.Row],
+  tensors: Tensors,
+  besides: Mapping[str, tuple[int, ...]] | None = None,
+) -> nnx.State:
+  """Returns the state of a prior.
+
+  Args:
+    besides: names and shapes of further tensors that the file must hold.
+  Raises:
+    UserError: a tensor is missing, superfluous or of the wrong shape.
+  """
+  abstract = nnx.state(nnx.eval_shape(lambda: Prior(config, codes, rngs=nnx.Rngs(0))))
+  return state_dict.to_state(tensors, table, abstract, besides)
+
+
+def checked_tensors(tensors: Mapping) -> dict[str, np.ndarray]:
+  """Returns a state dict that holds tensors and nothing else (UserError)."""
+  for name, x in tensors.items():
+    if not (isinstance(name, str) and isinstance(x, np.ndarray)):
+      raise UserError(f'its state_dict holds {name!r}, a {type(x).__name__} and not a tensor')
+  return dict(tensors)

@@ -1,0 +1,157 @@
+"""The pure programs of a trained model: encode, decode, look up, logits, draw.
+
+Stages, scores, planning, benchmarks and the public face all call these. Each takes networks as
+values, is compiled once for each shape, and runs on one device, or on the mesh that it is given.
+
+Axis letters: B batch; n videos; T H W frames, height, width; t h w latent grid; K n_codes.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from videogpt_jax.models.conditioners import Conditions
+from videogpt_jax.models.past import Past
+from videogpt_jax.models.prior import Prior
+from videogpt_jax.models.trained import Trained
+from videogpt_jax.models.vqvae import VQVAE
+from videogpt_jax.sampling.forward import Decoded
+from videogpt_jax.sampling.logits import Controls
+from videogpt_jax.sampling.strategies import STRATEGIES
+from videogpt_jax.training.sharding import on_mesh
+
+Kept = tuple[jax.Array, ...] | None
+"""What a causal tokenizer keeps between the pieces of a video, see `Past.kept`."""
+
+DECODE_BATCH = 8
+"""Clips that are decoded to video at a time, which bounds the memory for activations."""
+
+
+def _program(*static: str) -> Callable[[Callable], Callable]:
+  """Compiles a function, giving it the static keyword `mesh`.
+
+  Activations are then shared by the mesh's devices, and results are whole on each of them.
+  """
+
+  def compiled(f: Callable) -> Callable:
+    @functools.wraps(f)
+    def run(*args, mesh: Mesh | None = None, **kwargs):
+      if mesh is None or mesh.size == 1:
+        return f(*args, **kwargs)
+      result = on_mesh(f, mesh)(*args, **kwargs)
+      return jax.lax.with_sharding_constraint(result, NamedSharding(mesh, PartitionSpec()))
+
+    del run.__wrapped__  # whose signature, without `mesh`, jit would look at
+    return jax.jit(run, static_argnames=('mesh', *static))
+
+  return compiled
+
+
+@_program()
+def encode(vqvae: Trained[VQVAE], video: jax.Array) -> jax.Array:
+  """Returns the codes int32 [B t h w] of video float32 [B T H W 3] in [-0.5, 0.5]."""
+  return vqvae.module().encode(video)
+
+
+@_program()
+def decode(vqvae: Trained[VQVAE], codes: jax.Array) -> jax.Array:
+  """Returns the video float32 [B T H W 3], not clipped, of codes int32 [B t h w]."""
+  return vqvae.module().decode(codes)
+
+
+@_program()
+def encode_piece(vqvae: Trained[VQVAE], video: jax.Array, kept: Kept) -> tuple[jax.Array, Kept]:
+  """Returns the codes int32 [B t h w] of the next piece of a video, and what the next one needs.
+
+  Args:
+    vqvae: a causal tokenizer.
+    video: float32 [B T H W 3] in [-0.5, 0.5]; frames that fill latent frames.
+    kept: of the piece before; None for the first piece.
+  """
+  past = Past(kept)
+  return vqvae.module().encode(video, past), tuple(past.kept)
+
+
+@_program()
+def decode_piece(vqvae: Trained[VQVAE], codes: jax.Array, kept: Kept) -> tuple[jax.Array, Kept]:
+  """Returns the video float32 [B T H W 3], not clipped, of the next codes; see `encode_piece`."""
+  past = Past(kept)
+  return vqvae.module().decode(codes, past), tuple(past.kept)
+
+
+@_program()
+def lookup(vqvae: Trained[VQVAE], codes: jax.Array) -> jax.Array:
+  """Returns the vectors float32 [B t h w E] of codes int32 [B t h w]."""
+  return vqvae.module().codebook.lookup(codes)
+
+
+@_program('shares')
+def videos(vqvae: Trained[VQVAE], codes: jax.Array, *, shares: int = 1) -> jax.Array:
+  """Decodes generated codes int32 [n t h w], a few clips at a time: float32 [n T H W 3] in [0, 1].
+
+  Args:
+    vqvae: the tokenizer.
+    codes: of the clips.
+    shares: among how many groups of devices clips are divided; static.
+  """
+  n = len(codes)
+  at_once = min(-(-DECODE_BATCH // shares) * shares, n)
+  codes = codes[jnp.minimum(jnp.arange(-(-n // at_once) * at_once), n - 1)]
+  parts = codes.reshape(-1, at_once, *codes.shape[1:])
+  video = jax.lax.map(vqvae.module().decode, parts)
+  return jnp.clip(video.reshape(-1, *video.shape[2:])[:n], -0.5, 0.5) + 0.5
+
+
+@_program()
+def logits(
+  prior: Trained[Prior], vqvae: Trained[VQVAE], codes: jax.Array, conditions: Conditions
+) -> jax.Array:
+  """Returns the teacher-forced logits float32 [B t h w K], dropout off.
+
+  Args:
+    prior: the prior.
+    vqvae: its tokenizer.
+    codes: int32 [B t h w].
+    conditions: by name, [B ...] each.
+  """
+  module = prior.module()
+  embeddings = vqvae.module().codebook.lookup(codes)
+  return module(embeddings, module.condition(conditions))
+
+
+@_program('strategy', 'with_logits', 'on_codes')
+def draw(
+  prior: Trained[Prior],
+  vqvae: Trained[VQVAE],
+  keys: jax.Array,
+  controls: Controls,
+  conditions: Conditions,
+  given: jax.Array | None = None,
+  *,
+  strategy: str = 'sequential',
+  with_logits: bool = False,
+  on_codes: Callable[[Any], None] | None = None,
+) -> Decoded:
+  """Draws the codes of a clip for each key.
+
+  Args:
+    prior: the prior.
+    vqvae: its tokenizer, for the codes' vectors.
+    keys: uint32 [n 2], data of PRNG keys.
+    controls: turns logits into a code.
+    conditions: by name, [n ...] each.
+    given: int32 [n p], the first codes, or None.
+    strategy: of `STRATEGIES`; static.
+    with_logits: whether to return them; static.
+    on_codes: progress, see `sequential.decode`; static.
+  """
+  module, look_up = prior.module(), vqvae.module().codebook.lookup
+  keys = jax.random.wrap_key_data(keys)
+  condition = module.condition(conditions)
+  return STRATEGIES[strategy](
+    module, look_up, condition, keys, controls, given, with_logits, on_codes
+  )
