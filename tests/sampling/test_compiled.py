@@ -14,10 +14,11 @@ from flax import nnx
 from jax.extend.core import jaxprs_in_params
 
 from videogpt_jax.models.attention import strided_mask
-from videogpt_jax.models.prior import CodeSpec, Prior
+from videogpt_jax.models.prior import Prior
+from videogpt_jax.models.spec import CodeSpec
 from videogpt_jax.models.transformer import PriorConfig
-from videogpt_jax.sampling import cache, loop
-from videogpt_jax.sampling.controls import Controls
+from videogpt_jax.sampling import cache, sequential
+from videogpt_jax.sampling.logits import Controls
 
 SPEC = CodeSpec((4, 8, 8), n_codes=32, embedding_dim=8, sequence_length=4, resolution=32)
 
@@ -31,8 +32,8 @@ def arguments(batch=3, **kind):
   graphdef, state = nnx.split(prior)
 
   def draw(state, codebook, keys):
-    prior = nnx.merge(graphdef, state)
-    return loop.decode(prior, codebook, prior.condition(), keys, Controls())
+    prior, lookup = nnx.merge(graphdef, state), lambda codes, group: codebook[group, codes]
+    return sequential.decode(prior, lookup, prior.condition({}), keys, Controls())
 
   keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), batch))
   return draw, (state, jax.ShapeDtypeStruct((1, 32, 8), jnp.float32), keys)
@@ -56,8 +57,8 @@ def whole_caches_made(text: str, sizes: set[int]) -> tuple[int, list[str]]:
 
 @pytest.mark.parametrize(('batch', 'attn_type'), [(1, 'full'), (3, 'full'), (3, 'sparse')])
 def test_no_step_copies_a_cache(batch, attn_type, monkeypatch):
-  monkeypatch.setattr(loop, 'CHUNK', 16)
-  monkeypatch.setattr(loop, 'SEGMENTS', 2)
+  monkeypatch.setattr(sequential, 'CHUNK', 16)
+  monkeypatch.setattr(sequential, 'SEGMENTS', 2)
   draw, args = arguments(batch, attn_type=attn_type)
   text = jax.jit(draw).lower(*args).compile().as_text()
   n_loops, found = whole_caches_made(text, {batch * 2 * length * 20 for length in (128, 256)})
@@ -74,7 +75,7 @@ def test_the_check_finds_a_copy_where_there_is_one():
 
 
 def test_a_sparse_prior_is_compiled_once_for_all_positions(monkeypatch):
-  monkeypatch.setattr(loop, 'CHUNK', 16)
+  monkeypatch.setattr(sequential, 'CHUNK', 16)
   draw, args = arguments(attn_type='sparse', attn_block=16)
   scans = re.findall(r'\bscan\[', str(jax.make_jaxpr(draw)(*args)))
   assert len(scans) == 2  # over chunks, and over the codes of one
@@ -88,7 +89,7 @@ from tests.sampling import test_compiled as t
 topology = topologies.get_topology_desc(platform='tpu', topology_name='v5e:2x2')
 mesh = Mesh(np.array(topology.devices[:1]), 'x')
 place = NamedSharding(mesh, PartitionSpec())
-t.loop.CHUNK, t.loop.SEGMENTS = 16, 2
+t.sequential.CHUNK, t.sequential.SEGMENTS = 16, 2
 draw, args = t.arguments(2)
 args = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=place), args)
 text = jax.jit(draw).lower(*args).compile().as_text()
@@ -120,8 +121,8 @@ def test_keys_of_the_conditioning_frames_are_computed_before_the_loops():
   graphdef, state = nnx.split(nnx.eval_shape(lambda: Prior(config, SPEC, rngs=nnx.Rngs(0))))
 
   def draw(state, codebook, frames, keys):
-    prior = nnx.merge(graphdef, state)
-    return loop.decode(prior, codebook, prior.condition(frames=frames), keys, Controls())
+    prior, lookup = nnx.merge(graphdef, state), lambda codes, group: codebook[group, codes]
+    return sequential.decode(prior, lookup, prior.condition({'frames': frames}), keys, Controls())
 
   keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 3))
   codebook, frames = (
@@ -129,7 +130,7 @@ def test_keys_of_the_conditioning_frames_are_computed_before_the_loops():
   )
   jaxpr = jax.make_jaxpr(draw)(state, codebook, frames, keys)
   products = list(products_made(jaxpr.jaxpr))
-  # Of the frames 64 entries remain, which have keys of 40 numbers and values of 28 in each layer;
+  # The frames leave 64 entries, which have keys of 40 numbers and values of 28 in each layer;
   # linear layers compute those of the 3 clips as rows of one matrix.
   keys_and_values = [(3 * 64, 40), (3 * 64, 28)]
   outside, inside = ([shape for loop, shape in products if loop is x] for x in (False, True))

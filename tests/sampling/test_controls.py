@@ -5,7 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from videogpt_jax.sampling.controls import Controls, make_controls
+from videogpt_jax.models.transformer import PriorConfig
+from videogpt_jax.sampling.logits import Controls
+from videogpt_jax.sampling.settings import SamplingSettings
 
 P = np.array([0.05, 0.5, 0.15, 0.3], np.float32)
 
@@ -31,7 +33,9 @@ def frequencies(controls, n=20_000):
   ],
 )
 def test_codes_are_drawn_with_the_probabilities_that_remain(controls, expected):
-  np.testing.assert_allclose(frequencies(make_controls(4, **controls)), expected, atol=0.015)
+  np.testing.assert_allclose(
+    frequencies(SamplingSettings(**controls).controls), expected, atol=0.015
+  )
 
 
 @pytest.mark.parametrize(
@@ -47,4 +51,4 @@ def test_codes_are_drawn_with_the_probabilities_that_remain(controls, expected):
 )
 def test_values_out_of_range_are_refused(controls, message):
   with pytest.raises(ValueError, match=message):
-    make_controls(4, **controls)
+    SamplingSettings(**controls).check(4, PriorConfig())

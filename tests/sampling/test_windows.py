@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from videogpt_jax.models.prior import CodeSpec
+from videogpt_jax.models.spec import CodeSpec
 from videogpt_jax.sampling import windows
 
 
@@ -28,7 +28,7 @@ def test_what_fits_into_a_clip_is_one_and_shares_nothing():
   assert (
     windows.plan(spec(1), 0, 16) == windows.plan(spec(1), 0, 5) == (windows.Windows(16, 0, 0, (0,)))
   )
-  goes_on = windows.plan(spec(4), 0, 5, goes_on=True)
+  goes_on = windows.plan(spec(4), 0, 5, continues=True)
   assert goes_on.starts == (0,) and goes_on.shared == 8
 
 

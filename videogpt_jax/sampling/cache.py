@@ -1,14 +1,13 @@
-"""Keys and values of the positions that have been decoded, in two levels.
+"""The KV cache, in two levels.
 
-A cache that is written and read in one scan body is copied whole at every step. So there are two:
-a long one, which the inner loop only reads, and a small one of the current chunk, which it writes;
-one softmax runs over both, and the outer loop merges them.
+XLA copies a cache that one scan body both writes and reads, whole, at every step. So there are two:
+the inner loop only reads the long cache and writes the local one of the current chunk; one softmax
+runs over both; the outer loop merges them.
 
-Positions are the last axis of the long one: CPUs read long rows at the memory's speed, rows of d a
-tenth slower, and a third where values of a head outgrow a core's cache. The small one is written a
-position at a time, so that there they are the last but one.
+Positions are the last axis of the long cache, since CPUs read long rows at the memory's speed. The
+local cache is written a position at a time; there they are the last but one.
 
-Axis letters: B clips; N heads; S entries that are read; C chunk length; Q queries; d head size.
+Axis letters: B rows; N heads; S entries that are read; C chunk length; Q queries; d head size.
 """
 
 import functools
@@ -24,18 +23,18 @@ from videogpt_jax.models.placement import constrain
 from videogpt_jax.models.transformer import PriorConfig
 
 Cache = list[tuple[jax.Array, jax.Array]]
-"""For each block, keys and values [B N d S]: the long cache."""
+"""The long cache: keys and values [B N d S] for each block."""
 
 Local = list[tuple[jax.Array, jax.Array]]
-"""For each block, keys and values [B N C d]: the small one, of a chunk."""
+"""The local cache of a chunk: keys and values [B N C d] for each block."""
 
 
 class View(NamedTuple):
-  """What a chunk of codes may read of the long cache.
+  """The part of the long cache that a chunk of codes may read.
 
   Attributes:
-    cache: keys and values [B N d S] of each block.
-    positions: int32 [S], of its entries; those that are not before the chunk do not count.
+    cache: keys and values [B N d S] for each block.
+    positions: int32 [S], or [B S], of its entries; those not before the chunk do not count.
   """
 
   cache: Cache
@@ -48,7 +47,7 @@ def empty(config: PriorConfig, batch_size: int, length: int) -> Cache:
 
 
 def empty_local(config: PriorConfig, batch_size: int, chunk: int) -> Local:
-  """Returns a chunk's cache of zeros, likewise."""
+  """Returns a local cache of zeros, likewise."""
   return _zeros(config, (batch_size, config.n_heads, chunk, config.head_size), 'B N S d')
 
 
@@ -67,45 +66,66 @@ def grow(cache: Cache, length: int) -> Cache:
 def put(
   own: tuple[jax.Array, jax.Array], new: tuple[jax.Array, jax.Array], index: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-  """Returns a block's local keys and values with new ones [B Q N d] in them, from `index` on."""
+  """Writes new keys and values [B Q N d] into a block's local ones, from `index` on.
+
+  Args:
+    own: keys and values [B N C d].
+    new: keys and values [B Q N d].
+    index: int32 scalar, or [B], one a row.
+  """
 
   def put_one(a, b):
     b = rearrange(b, 'B Q N d -> B N Q d')
-    return jax.lax.dynamic_update_slice_in_dim(a, b, index, axis=2)
+    write = functools.partial(jax.lax.dynamic_update_slice_in_dim, axis=b.ndim - 2 - index.ndim)
+    return jax.vmap(write)(a, b, index) if index.ndim else write(a, b, index)
 
   return jax.tree.map(put_one, own, new)
 
 
 def merge(cache: Cache, local: Local, start: jax.Array) -> Cache:
-  """Returns the cache with a chunk in it, from the position `start` on."""
+  """Returns the cache with a chunk in it, from the position `start` on: a scalar, or [B]."""
 
   def merge_one(a, b):
     b = rearrange(b, 'B N C d -> B N d C')
-    return jax.lax.dynamic_update_slice_in_dim(a, b, start, axis=3)
+    write = functools.partial(jax.lax.dynamic_update_slice_in_dim, axis=3 - start.ndim)
+    return jax.vmap(write)(a, b, start) if start.ndim else write(a, b, start)
 
   return jax.tree.map(merge_one, cache, local)
 
 
-def view(cache: Cache, mask: CausalMask, start: jax.Array, chunk: int) -> View:
-  """Returns what the chunk that begins at `start` may read of the long cache.
+def local_part(cache: Cache, start: jax.Array, chunk: int) -> Local:
+  """Returns what the cache holds of a chunk from the position `start` on: a scalar, or [B]."""
 
-  Of a sparse layout those are the blocks that it admits, gathered once for the whole chunk, which
-  must lie in one block.
+  def read_one(a):
+    read = lambda a, start: jax.lax.dynamic_slice_in_dim(a, start, chunk, axis=a.ndim - 1)
+    part = jax.vmap(read)(a, start) if start.ndim else read(a, start)
+    return rearrange(part, 'B N d C -> B N C d')
+
+  return jax.tree.map(read_one, cache)
+
+
+def view(cache: Cache, mask: CausalMask, start: jax.Array, chunk: int) -> View:
+  """Returns the part of the long cache that the chunk which begins at `start` may read.
+
+  A sparse layout admits some blocks; they are gathered once for the whole chunk, which must lie in
+  one block. With a `start` for each row, int32 [B], so are they, and positions are [B S].
   """
   S = cache[0][0].shape[3]
   if mask.layout is None:
     return View(cache, jnp.arange(S))
   # The chunk's own block is only in the long cache where it has more chunks than one.
-  wanted = jnp.asarray(_blocks_to_read(mask.layout, own=mask.block > chunk))[start // mask.block]
-  inside = jnp.arange(mask.block)
-  positions = jnp.where(wanted[:, None] < 0, S, wanted[:, None] * mask.block + inside)
+  table = jnp.asarray(_blocks_to_read(mask.layout, own=mask.block > chunk))
+  wanted = table[start // mask.block]
+  positions = jnp.where(wanted < 0, S // mask.block, wanted)[..., None] * mask.block
+  positions += jnp.arange(mask.block)
 
   def gather(a):
     parts = rearrange(a, 'B N d (b i) -> B N d b i', i=mask.block)
-    parts = jnp.take(parts, jnp.maximum(wanted, 0), axis=3)
-    return rearrange(parts, 'B N d b i -> B N d (b i)')
+    take = lambda parts, wanted: jnp.take(parts, wanted, axis=parts.ndim - 2)
+    take = jax.vmap(take) if start.ndim else take
+    return rearrange(take(parts, jnp.maximum(wanted, 0)), 'B N d b i -> B N d (b i)')
 
-  return View(jax.tree.map(gather, cache), positions.reshape(-1))
+  return View(jax.tree.map(gather, cache), rearrange(positions, '... b i -> ... (b i)'))
 
 
 def _blocks_to_read(layout: np.ndarray, own: bool) -> np.ndarray:
@@ -129,30 +149,37 @@ def attend(
     q: [B Q N d].
     prefix: keys and values [B N d S].
     local: keys and values [B N C d].
-    admitted: bool [S] and [Q C], which of these count; of each query's at least one.
+    admitted: bool [S] and [Q C], which of these count, or [B S] and [B Q C], for each row; at least
+      one for each query.
   Returns:
     [B Q N d].
   """
-
-  multiply = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)
-
-  def attend_one(q, own):
-    """[B N d] and bool [C] -> [B N d]."""
-    q = q * q.shape[-1] ** -0.5
-    runs = (*prefix, 'BNdS'), (*local, 'BNSd')
-    scores = [
-      jnp.where(mask, multiply(f'BNd,{axes}->BNS', q, k), -jnp.inf)
-      for mask, (k, _, axes) in zip((admitted[0], own), runs, strict=True)
-    ]
-    highest = jnp.maximum(*(jnp.max(s, axis=-1, keepdims=True) for s in scores))
-    weights = [jnp.exp(s - highest) for s in scores]
-    total = sum(jnp.sum(w, axis=-1, keepdims=True) for w in weights)
-    y = sum(
-      multiply(f'BNS,{axes}->BNd', w.astype(v.dtype), v)
-      for w, (_, v, axes) in zip(weights, runs, strict=True)
-    )
-    return (y / total).astype(q.dtype)
-
+  prefix_mask, own_mask = admitted
   if q.shape[1] == 1:  # with an axis more, XLA's CPU backend transposes a whole cache at every step
-    return attend_one(q[:, 0], admitted[1][0])[:, None]
-  return jax.vmap(attend_one, in_axes=(1, 0), out_axes=1)(q, admitted[1])
+    own_mask = own_mask[..., 0, :]
+    masks = (mask if mask.ndim == 1 else mask[:, None] for mask in (prefix_mask, own_mask))
+    return _attend('BNd', q[:, 0], prefix, local, tuple(masks))[:, None]
+  prefix_mask = prefix_mask if prefix_mask.ndim == 1 else prefix_mask[:, None, None]
+  own_mask = own_mask if own_mask.ndim == 2 else own_mask[:, None]
+  y = _attend('BNQd', rearrange(q, 'B Q N d -> B N Q d'), prefix, local, (prefix_mask, own_mask))
+  return rearrange(y, 'B N Q d -> B Q N d')
+
+
+def _attend(rows: str, q: jax.Array, prefix, local, masks) -> jax.Array:
+  """`attend` for q with the axes `rows`; masks fit the scores, which have S in place of d."""
+  multiply = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)
+  out = rows.replace('d', 'S')
+  q = q * q.shape[-1] ** -0.5
+  runs = (*prefix, 'BNdS'), (*local, 'BNSd')
+  scores = [
+    jnp.where(mask, multiply(f'{rows},{axes}->{out}', q, k), -jnp.inf)
+    for mask, (k, _, axes) in zip(masks, runs, strict=True)
+  ]
+  highest = jnp.maximum(*(jnp.max(s, axis=-1, keepdims=True) for s in scores))
+  weights = [jnp.exp(s - highest) for s in scores]
+  total = sum(jnp.sum(w, axis=-1, keepdims=True) for w in weights)
+  y = sum(
+    multiply(f'{out},{axes}->{rows}', w.astype(v.dtype), v)
+    for w, (_, v, axes) in zip(weights, runs, strict=True)
+  )
+  return (y / total).astype(q.dtype)

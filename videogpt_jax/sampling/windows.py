@@ -1,9 +1,10 @@
-"""Videos longer than a clip: which clips make them up, and how they are joined.
+"""Videos longer than a clip: the clips that make them up, and how they are joined.
 
 Each clip begins with the last frames of the one before. Where the latent grid has more than one
-latent frame, their codes are fixed as the beginning of the new clip; a prior that is conditioned on
-frames sees them too. The frames that two clips share fade from the one into the other, in their
-middle.
+latent frame, these frames are encoded as the beginning of a clip that then stands still, and their
+codes are kept. (The codes that they had before are those of a clip's end, which the prior has never
+seen at a beginning.) A prior that is conditioned on frames sees them too. The frames that two clips
+share cross-fade in their middle.
 
 Axis letters: n videos; T H W frames, height, width.
 """
@@ -12,7 +13,8 @@ import dataclasses
 
 import numpy as np
 
-from videogpt_jax.models.prior import CodeSpec
+from videogpt_jax.errors import UserError
+from videogpt_jax.models.spec import CodeSpec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Windows:
   Attributes:
     clip: frames of a clip.
     shared: frames that a clip has in common with the one before.
-    shared_latents: latent frames whose codes it takes from there.
+    shared_latents: latent frames that stand for these at its beginning.
     starts: first frame of each clip.
   """
 
@@ -32,28 +34,28 @@ class Windows:
   starts: tuple[int, ...]
 
 
-def plan(spec: CodeSpec, n_cond_frames: int, num_frames: int, goes_on: bool = False) -> Windows:
+def plan(spec: CodeSpec, n_cond_frames: int, num_frames: int, continues: bool = False) -> Windows:
   """Returns the clips that cover so many frames.
 
-  Half of a clip is shared: what was seen to move goes on, and half of every clip is new. A prior
-  whose conditioning frames are more shares as many as these need.
+  Consecutive clips share half of their frames, or more where the prior's conditioning frames need
+  more.
 
   Args:
     spec: of the prior's codes.
     n_cond_frames: frames that the prior is conditioned on.
     num_frames: of the whole video.
-    goes_on: whether even the first clip begins with frames of something earlier.
+    continues: whether even the first clip begins with frames of an earlier video.
   Raises:
-    ValueError: there are to be no frames, or the model cannot go on after its first clip.
+    UserError: there are to be no frames, or the model cannot go on after its first clip.
   """
   clip, t = spec.sequence_length, spec.latent_shape[0]
   if num_frames < 1:
-    raise ValueError(f'num_frames ({num_frames}) must be at least 1')
-  if num_frames <= clip and not goes_on:
+    raise UserError(f'num_frames ({num_frames}) must be at least 1')
+  if num_frames <= clip and not continues:
     return Windows(clip, 0, 0, (0,))
-  step = clip // t
-  latents = max(t // 2, -(-n_cond_frames // step))
-  shared = latents * step
+  enough = next(n for n in range(t + 1) if spec.frames(n) >= n_cond_frames)
+  latents = max(t // 2, enough)
+  shared = spec.frames(latents)
   if latents >= t:  # whole latent frames would leave nothing new: the conditioning frames alone do
     latents, shared = 0, n_cond_frames
   if not 0 < shared < clip:
@@ -63,7 +65,7 @@ def plan(spec: CodeSpec, n_cond_frames: int, num_frames: int, goes_on: bool = Fa
       if not n_cond_frames
       else f'all {clip} frames of its clips are conditioning frames'
     )
-    raise ValueError(f'this model cannot go on beyond the {clip} frames of a clip: {why}')
+    raise UserError(f'this model cannot go on beyond the {clip} frames of a clip: {why}')
   starts = [0]
   while starts[-1] + clip < num_frames:
     starts.append(starts[-1] + clip - shared)

@@ -1,10 +1,9 @@
-"""From logits to a code: greedy, temperature, top-k, top-p.
+"""From logits to a code: greedy, temperature, top-k, top-p, guidance.
 
-Axis letters: B batch; K n_codes.
+Axis letters: B batch; K logits of a code, or of one of its factors.
 """
 
 import dataclasses
-import math
 
 import jax
 import jax.numpy as jnp
@@ -13,14 +12,15 @@ import jax.numpy as jnp
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Controls:
-  """How a code is drawn. What is None is not compiled; values can change without compiling anew.
+  """Controls of drawing a code. None leaves a step out of the compiled program; other values may
+  change without recompiling.
 
   Attributes:
     temperature: divides the logits; None takes the most likely code (greedy).
-    top_k: only so many of the most likely codes remain.
+    top_k: keeps only this many of the most likely codes; of a factor that has no more, all.
     top_p: only the most likely codes that together reach this probability remain.
-    guidance: how far the logits go from those without a condition (0) to those with it (1), and
-      beyond; None leaves the former out.
+    guidance: extrapolates from the logits without a condition (0) through those with it (1); None
+      does without the former.
   """
 
   temperature: float | jax.Array | None = 1.0
@@ -64,7 +64,8 @@ class Controls:
     descending = jnp.sort(logits, axis=-1, descending=True)
     threshold = jnp.full((logits.shape[0], 1), -jnp.inf)
     if self.top_k is not None:
-      threshold = jnp.take(descending, jnp.asarray([self.top_k]) - 1, axis=-1)
+      last = jnp.minimum(self.top_k, logits.shape[-1]) - 1
+      threshold = jnp.take(descending, last[None], axis=-1)
       descending = jnp.where(descending >= threshold, descending, -jnp.inf)
     if self.top_p is not None:
       p = jax.nn.softmax(descending, axis=-1)
@@ -72,28 +73,3 @@ class Controls:
       kept = jnp.where(before < self.top_p, descending, jnp.inf)
       threshold = jnp.maximum(threshold, kept.min(axis=-1, keepdims=True))
     return jnp.where(logits >= threshold, logits, -jnp.inf)
-
-
-def make_controls(
-  n_codes: int,
-  temperature: float = 1.0,
-  top_k: int | None = None,
-  top_p: float | None = None,
-  guidance: float = 1.0,
-) -> Controls:
-  """Returns the controls; temperature 0 is greedy, guidance 1 is none.
-
-  Raises:
-    ValueError: temperature or guidance is negative, top_k is not in [1, n_codes] or top_p not in
-      (0, 1].
-  """
-  if not 0 <= temperature < math.inf:
-    raise ValueError(f'temperature ({temperature}) must not be negative, and finite; 0 is greedy')
-  if top_k is not None and not (1 <= top_k <= n_codes and top_k == int(top_k)):
-    raise ValueError(f'top_k ({top_k}) must be in [1, {n_codes}], a whole number of codes')
-  if top_p is not None and not 0 < top_p <= 1:
-    raise ValueError(f'top_p ({top_p}) must be in (0, 1]')
-  if not 0 <= guidance < math.inf:
-    raise ValueError(f'guidance ({guidance}) must be 0 or more; 1 is none, 2 to 4 are usual')
-  top_k = None if top_k is None else int(top_k)
-  return Controls(temperature or None, top_k, top_p, None if guidance == 1 else guidance)
