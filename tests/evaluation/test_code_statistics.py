@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from videogpt_jax.evaluation import code_statistics
+from videogpt_jax.stages.train_vqvae import code_counts
 
 
 def test_counts_add_up_over_batches_without_the_padding():
@@ -25,6 +26,22 @@ def test_one_code_carries_nothing():
   counts = np.array([0, 12])
   assert code_statistics.unigram_bits_per_code(counts) == 0
   assert code_statistics.codebook_perplexity(counts) == 1
+
+
+def test_codebooks_are_counted_apart():
+  counts = np.array([[0, 12], [12, 0]])  # each uses one code, though not the same
+  assert code_statistics.unigram_bits_per_code(counts) == 0
+  assert code_statistics.codebook_perplexity(counts) == 1
+  assert code_statistics.codebook_usage(counts) == 0.5
+  codes = np.stack([np.ones((2, 2, 1, 3), int), np.zeros((2, 2, 1, 3), int)], axis=-1)
+  np.testing.assert_array_equal(code_counts(codes, 2), [[[0, 6], [6, 0]]] * 2)
+  np.testing.assert_array_equal(code_counts(codes[..., 0], 2), [[[0, 6]]] * 2)
+
+
+def test_codebooks_give_the_mean_of_their_perplexities():
+  counts = np.array([[4, 4, 4, 4], [8, 0, 0, 0]])
+  assert code_statistics.codebook_perplexity(counts) == pytest.approx((4 + 1) / 2)
+  assert code_statistics.unigram_bits_per_code(counts) == pytest.approx((2 + 0) / 2)
 
 
 def test_entropy_of_uneven_use():

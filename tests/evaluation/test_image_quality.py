@@ -35,8 +35,22 @@ def test_psnr_equals_scikit_image():
 def test_psnr_of_a_known_error_is_known():
   reference = np.full((4, 5, 3), 0.25, np.float32)
   assert image_quality.psnr(reference + 0.1, reference) == pytest.approx(20, abs=1e-4)
-  assert np.isinf(image_quality.psnr(reference, reference))
   assert image_quality.psnr(255 * reference + 25.5, 255 * reference, 255) == pytest.approx(20)
+
+
+def test_psnr_of_an_exact_frame_is_that_of_8_bit_rounding():
+  # Rounding errors are uniform over one level.
+  levels = np.random.default_rng(0).uniform(0, 255, (400, 300, 3))
+  rounded = np.asarray(np.round(levels), np.float32)
+  bound = 10 * np.log10(12 * 255**2)
+  assert image_quality.psnr(rounded, levels, 255) == pytest.approx(bound, abs=0.05)
+  video, reference = _pair()
+  video[0, 1] = reference[0, 1]
+  scores = image_quality.psnr(video, reference)
+  assert scores[0, 1] == pytest.approx(bound, abs=1e-4)
+  assert np.isfinite(np.mean(scores)) and np.max(scores) == scores[0, 1]
+  shifted = 255 * (video - 0.5), 255 * (reference - 0.5)
+  assert image_quality.psnr(*shifted, 255)[0, 1] == pytest.approx(bound, abs=1e-4)
 
 
 @pytest.mark.parametrize(

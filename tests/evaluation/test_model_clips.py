@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from videogpt_jax.evaluation import model_clips
+from videogpt_jax.pixels import to_model_range
 
 _SHAPE = (3, 4, 5, 3)
 
@@ -13,7 +14,7 @@ def _batches(n=10, batch_size=4):
   for start in range(0, n, batch_size):
     rows = np.minimum(np.arange(start, start + batch_size), n - 1)
     mask = (np.arange(start, start + batch_size) < n).astype(np.float32)
-    clips = model_clips.from_uint8(video[rows])
+    clips = to_model_range(video[rows])
     yield {'video': clips, 'label': rows.astype(np.int32), 'mask': mask}
 
 
@@ -22,7 +23,7 @@ def test_test_clips_are_gathered_without_padding():
   assert gathered.keys() == {'video', 'label'}
   np.testing.assert_array_equal(gathered['label'], np.arange(10))
   (whole,) = _batches(10, 10)
-  np.testing.assert_array_equal(model_clips.from_uint8(gathered['video']), whole['video'])
+  np.testing.assert_array_equal(to_model_range(gathered['video']), whole['video'])
   np.testing.assert_array_equal(model_clips.collect(_batches(), 7)['video'], gathered['video'][:7])
   with pytest.raises(ValueError, match='no clips'):
     model_clips.collect(iter(()))

@@ -4,11 +4,14 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from videogpt_jax import api
-from videogpt_jax.evaluation import evaluate, model_sets, networks, protocols
+from videogpt_jax.evaluation import compare, model_sets, networks, protocols
 from videogpt_jax.models.prior import Prior
+from videogpt_jax.models.trained import trained
 from videogpt_jax.models.transformer import PriorConfig
 from videogpt_jax.models.vqvae import VQVAE, VQVAEConfig
+from videogpt_jax.sampling.settings import SamplingSettings
+from videogpt_jax.tokenizer import make_tokenizer
+from videogpt_jax.videogpt import VideoGPT
 
 _SHAPE = (4, 9, 8, 3)
 _PROTOCOL = protocols.Protocol('small', 3, 2, 'this test')
@@ -27,8 +30,6 @@ def _batches(n=7, batch_size=4):
 
 
 class _Tokenizer:
-  state = np.arange(3.0)
-
   def encode(self, video):
     return video
 
@@ -37,15 +38,15 @@ class _Tokenizer:
 
 
 class _Generator:
-  """Repeats what it is told, and notes with what it was called."""
+  """Repeats its class label, and records its calls."""
 
   def __init__(self, **conditioning):
-    self.config, self.state, self.vqvae = PriorConfig(**conditioning), np.ones(2), _Tokenizer()
+    self.config, self.digest, self.vqvae = PriorConfig(**conditioning), 'abc', _Tokenizer()
     self.calls = []
 
-  def sample(self, n, seed, **kwargs):
-    self.calls.append(kwargs)
-    told = kwargs.get('class_label', np.zeros(n))
+  def sample(self, n, seed, conditions, settings):
+    self.calls.append((conditions, settings))
+    told = conditions.get('class_label', np.zeros(n))
     return np.broadcast_to(told[:, None, None, None, None] / 255.0, (n, *_SHAPE))
 
 
@@ -59,15 +60,17 @@ class _Generator:
 )
 def test_a_sample_is_told_of_its_own_real_clip(conditioning, told, tmp_path):
   model = _Generator(**conditioning)
-  drawing = model_sets.Drawing(_PROTOCOL, {'temperature': 0.9}, seed=3, batch_size=2)
+  settings = SamplingSettings(temperature=0.9, guidance=2.0, best_of=3, top_k=5)
+  drawing = model_sets.Drawing(_PROTOCOL, settings, seed=3, batch_size=2)
   sets = model_sets.generator_sets(model, _batches(), drawing, tmp_path)
   assert len(sets.reference) == len(sets.reconstructions) == len(sets.samples) == 6
-  assert all(call.keys() == told | {'temperature'} for call in model.calls)
+  assert all(conditions.keys() == told for conditions, _ in model.calls)
+  assert all(used == settings for _, used in model.calls)  # all of them, guidance and best_of too
   order = protocols.draw(_PROTOCOL, 6, 6, 3).reference.reshape(-1)
   if 'class_label' in told:
     np.testing.assert_array_equal(sets.samples.read(range(6))[:, 0, 0, 0, 0], order)
   if 'frames' in told:
-    frames = np.concatenate([call['frames'] for call in model.calls])
+    frames = np.concatenate([conditions['frames'] for conditions, _ in model.calls])
     real = sets.reference.read(order)[:, :1] / np.float32(255) - 0.5
     np.testing.assert_array_equal(frames, real)
 
@@ -83,25 +86,26 @@ def test_real_clips_serve_in_turn_where_samples_are_looked_at_alone(tmp_path):
   assert len(sets.reference) == 2 and set(told.tolist()) == {0, 1}
 
 
-def test_samples_of_other_weights_or_controls_are_drawn_anew(tmp_path):
-  model, drawing = _Generator(), model_sets.Drawing(_PROTOCOL, {'top_k': 5})
+def test_samples_of_other_weights_or_settings_are_drawn_anew(tmp_path):
+  model, drawing = _Generator(), model_sets.Drawing(_PROTOCOL, SamplingSettings(top_k=5))
   draw = lambda: model_sets.generator_sets(model, _batches(), drawing, tmp_path)
   draw()
   draw()
   assert len(model.calls) == 1
-  drawing = dataclasses.replace(drawing, controls={'top_k': 6})
+  for i, change in enumerate(({'top_k': 6}, {'guidance': 2.0}, {'best_of': 2})):
+    drawing = dataclasses.replace(drawing, settings=SamplingSettings(**change))
+    draw()
+    assert len(model.calls) == 2 + i
+  model.digest = 'abd'
   draw()
-  assert len(model.calls) == 2
-  model.vqvae.state = np.arange(3.0) + 1
-  draw()
-  assert len(model.calls) == 3
+  assert len(model.calls) == 5
 
 
 def test_a_tokenizer_is_scored_on_all_held_out_clips():
   drawing = model_sets.Drawing(protocols.PROTOCOLS['all'])
   sets = model_sets.tokenizer_sets(_Tokenizer(), _batches(), drawing)
   assert len(sets.reference) == 7 and sets.samples is None
-  result = evaluate.evaluate(sets, drawing.protocol, networks.Networks())
+  result = compare.compare(sets, drawing.protocol, networks.Networks())
   # One level of 255 too bright, but for the pixels that are white already.
   assert result['scores']['reconstruction_psnr'] == pytest.approx(20 * np.log10(255), abs=0.1)
 
@@ -112,12 +116,13 @@ def test_our_own_model_is_scored(tmp_path):
     VQVAEConfig(n_codes=7, embedding_dim=4, n_hiddens=8, n_res_layers=1, downsample=(2, 8, 8)),
     rngs=nnx.Rngs(0),
   )
-  tokenizer = api.Tokenizer(vqvae, 4, 8)
+  tokenizer = make_tokenizer(vqvae, 4, 8)
   config = PriorConfig(hidden_dim=12, n_heads=2, n_layers=1, n_classes=7)
-  model = api.VideoGPT(tokenizer, Prior(config, tokenizer.spec, rngs=nnx.Rngs(1)))
+  prior = trained(Prior(config, tokenizer.spec, rngs=nnx.Rngs(1)))
+  model = VideoGPT(tokenizer, prior, config)
   batches = [{**batch, 'video': batch['video'][:, :, :8]} for batch in _batches()]
-  drawing = model_sets.Drawing(_PROTOCOL, {'temperature': 0.8, 'top_k': 3, 'top_p': None})
+  drawing = model_sets.Drawing(_PROTOCOL, SamplingSettings(temperature=0.8, top_k=3))
   sets = model_sets.generator_sets(model, batches, drawing, tmp_path)
-  result = evaluate.evaluate(sets, _PROTOCOL, networks.Networks())
+  result = compare.compare(sets, _PROTOCOL, networks.Networks())
   assert result['sets']['samples']['n_clips'] == 6
   assert result['scores']['reconstruction_psnr'] > 0

@@ -6,7 +6,8 @@ import pytest
 from flax import nnx
 
 from tests.evaluation import published_weights
-from videogpt_jax.evaluation import c3d, i3d, i3d_weights, lpips, resize
+from videogpt_jax import resize
+from videogpt_jax.evaluation import c3d, i3d, i3d_weights, lpips
 
 _GOLDENS = pathlib.Path(__file__).parent / 'goldens'
 
@@ -71,7 +72,7 @@ def test_i3d_from_other_names_is_refused_unless_it_fits():
   swapped = dict(tensors[:20] + tensors[24:28] + tensors[20:24] + tensors[28:])
   with pytest.raises(ValueError, match=r'in w\.pt has shape'):
     i3d_weights.import_i3d(swapped, 'w.pt')
-  with pytest.raises(ValueError, match=r'beside .* are not known .* give i3d_pretrained_400'):
+  with pytest.raises(ValueError, match=r'unknown tensors beside .* give i3d_pretrained_400'):
     i3d_weights.import_i3d(_port(norm=('a', 'b', 'c')), 'w.pt')
   with pytest.raises(ValueError, match='holds no I3D'):
     i3d_weights.import_i3d(dict(tensors[4:]), 'w.pt')

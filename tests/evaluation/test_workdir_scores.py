@@ -74,7 +74,19 @@ def test_a_workdir_is_scored_as_far_as_it_is_trained(trained):
   assert 'fvd, kvd' not in record['missing'] and 'inception_score' in record['missing']
   metrics = json.loads((folder / 'run' / 'metrics.json').read_text())
   assert metrics['fvd_star'] == scores['fvd_star']
-  assert len(list((folder / 'cache').rglob('*.safetensors'))) == 1
+  assert len(list((folder / 'cache').rglob('weights/*.safetensors'))) == 1
+
+  # The export states no data set; with the run's it has the run's scores.
+  export = [f'--model={folder / "run"}', f'--out={folder / "export"}']
+  assert _call('export_torch', *export, cache=cache).returncode == 0
+  out = folder / 'of_export' / 'scores.json'
+  flags = [f'--model={folder / "export"}', f'--out={out}', *flags[1:], *_CONFIG[:3]]
+  done = _call('evaluate', *flags, *with_i3d, cache=cache)
+  assert done.returncode == 0, done.stderr
+  found = json.loads(out.read_text())
+  assert found['checkpoint'] == str(folder / 'export' / 'gpt.ckpt') and 'workdir' not in found
+  assert found['scores'] == pytest.approx(scores, rel=1e-4)
+  assert (out.parent / 'evaluation' / 'samples.npy').exists()
 
 
 @pytest.mark.slow
@@ -86,8 +98,8 @@ def test_a_workdir_that_says_nothing_is_refused_in_one_line(trained, tmp_path):
   values['dataset']['source'] = 'random'
   (noise / 'config.json').write_text(json.dumps(values))
   cases = {
-    noise: 'is noise, as of a checkpoint that was imported without',
-    tmp_path / 'none': 'no workdir of a run; give the --workdir that main trained in',
+    noise: 'states noise as its data set, as an import without --config does; give one with',
+    tmp_path / 'none': 'none: no such file or folder',
   }
   for workdir, message in cases.items():
     done = _call('evaluate', f'--workdir={workdir}', cache=str(tmp_path))

@@ -12,6 +12,7 @@ from videogpt_jax import workdir
 from videogpt_jax.config import from_dict
 from videogpt_jax.evaluation.networks import Networks
 from videogpt_jax.evaluation.protocols import PROTOCOLS
+from videogpt_jax.loading import load_videogpt, load_vqvae
 from videogpt_jax.stages import score
 from videogpt_jax.stages.ablation import train_and_score
 
@@ -35,7 +36,7 @@ def rows(tmp_path_factory):
 
 
 def _codebook(path):
-  return np.asarray(workdir.load_tokenizer(path).codebook)
+  return np.asarray(load_vqvae(path).codebook)
 
 
 def test_rows_that_share_a_tokenizer_train_it_once(rows):
@@ -49,7 +50,7 @@ def test_rows_that_share_a_tokenizer_train_it_once(rows):
 def test_each_row_is_scored_with_its_own_prior(rows):
   root, _ = rows
   for n_layers in (1, 2):
-    model = workdir.load_videogpt(root / f'layers_{n_layers}')
+    model = load_videogpt(root / f'layers_{n_layers}')
     assert model.config.n_layers == n_layers
     record = json.loads((root / f'layers_{n_layers}' / 'evaluation.json').read_text())
     assert score.is_scored(record, root / f'layers_{n_layers}', SCORING)
@@ -74,7 +75,7 @@ def test_only_what_was_trained_alike_and_to_the_end_is_taken_over(rows, tmp_path
   longer = dataclasses.replace(same, vqvae_training=longer)
   assert workdir.adopt(tmp_path / 'longer', longer, others) == []
   assert workdir.adopt(tmp_path / 'three', _row(3), others) == ['vqvae']
-  assert workdir.load_videogpt(tmp_path / 'same').config.n_layers == 2
+  assert load_videogpt(tmp_path / 'same').config.n_layers == 2
 
 
 def test_likelihoods_carry_their_units(rows):

@@ -1,4 +1,4 @@
-"""C3D, whose UCF-101 classes the Inception Score of video models is computed from.
+"""C3D, the UCF-101 classifier for the Inception Score of video models.
 
 The network takes 16 frames of 112x112.
 
@@ -15,7 +15,9 @@ import numpy as np
 from flax import nnx
 from jax import lax
 
+from videogpt_jax.errors import UserError
 from videogpt_jax.evaluation import network_state
+from videogpt_jax.resize import interpolate
 
 N_CLASSES = 101  # UCF-101
 N_FRAMES = 16
@@ -40,7 +42,7 @@ class C3D(nnx.Module):
   """Eight convolutions and three linear layers.
 
   Args:
-    rngs: the start of weights that are then replaced (import_c3d); scores never use them.
+    rngs: initial weights, which import_c3d replaces.
   """
 
   def __init__(self, *, rngs: nnx.Rngs):
@@ -61,11 +63,13 @@ class C3D(nnx.Module):
     Returns:
       logits: float32 [B 101].
     Raises:
-      ValueError: the clips have not 16 frames.
+      UserError: the clips do not have 16 frames.
     """
     if video.shape[1] != N_FRAMES:
-      raise ValueError(f'C3D takes clips of {N_FRAMES} frames, not {video.shape[1]}; cut them')
-    x = _resize_corners(video.astype(jnp.float32)[..., ::-1], RESOLUTION)  # BGR
+      raise UserError(f'C3D takes clips of {N_FRAMES} frames, not {video.shape[1]}; use --n_frames')
+    x = video.astype(jnp.float32)[..., ::-1]  # BGR
+    # With aligned corners, as Chainer's resize_images does.
+    x = interpolate(x, *(np.linspace(0, size - 1, RESOLUTION) for size in x.shape[2:4]))
     x = x - self.mean[...]
     for name in _CHANNELS:
       x = nnx.relu(getattr(self, name)(x))
@@ -76,19 +80,19 @@ class C3D(nnx.Module):
 
 
 def import_c3d(tensors: Mapping[str, np.ndarray], mean: np.ndarray, file: str = 'the file') -> C3D:
-  """Makes a C3D of published weights.
+  """Builds a C3D from published weights.
 
   Args:
     tensors: name -> array, with Chainer's names (`conv1a/W`): TGANv2's conv3d_deepnetA_ucf.npz.
     mean: float [3 16 128 171] (or with leading axes of 1), BGR from 0 to 255: mean2.npz.
-    file: where the tensors come from, for messages.
+    file: source of the tensors, for messages.
   Raises:
-    ValueError: a tensor is missing or has another shape.
+    UserError: a tensor is missing or has another shape.
   """
   arrays = {}
   for name in (*_CHANNELS, 'fc6', 'fc7', 'fc8'):
     if f'{name}/W' not in tensors or f'{name}/b' not in tensors:
-      raise ValueError(f"{file} lacks the tensors {name}/W and /b; give TGANv2's complete file")
+      raise UserError(f"{file} lacks the tensors {name}/W and /b; give TGANv2's complete file")
     weight = tensors[f'{name}/W']
     if name == 'fc6':  # its inputs are ordered C h w there
       weight = einops.rearrange(weight, 'O (C h w) -> (h w C) O', h=4, w=4)
@@ -99,7 +103,7 @@ def import_c3d(tensors: Mapping[str, np.ndarray], mean: np.ndarray, file: str = 
     arrays[name, 'kernel'], arrays[name, 'bias'] = weight, tensors[f'{name}/b']
   mean = np.asarray(mean, np.float32)
   if mean.size != 3 * N_FRAMES * 128 * 171:
-    raise ValueError(
+    raise UserError(
       f"the mean clip {mean.shape} must be [3 {N_FRAMES} 128 171]; give TGAN2's mean2.npz"
     )
   mean = mean.reshape(3, N_FRAMES, 128, 171)[:, :, _MEAN_CROP, _MEAN_CROP]
@@ -108,16 +112,5 @@ def import_c3d(tensors: Mapping[str, np.ndarray], mean: np.ndarray, file: str = 
 
 
 def _max_pool(x: jax.Array, t: int) -> jax.Array:
-  # Windows that overhang the end count, as in Caffe and Chainer: 7 rows become 4.
+  # Partial windows at the end count, as in Caffe and Chainer: 7 rows become 4.
   return nnx.max_pool(x, (t, 2, 2), strides=(t, 2, 2), padding='SAME')
-
-
-def _resize_corners(video: jax.Array, resolution: int) -> jax.Array:
-  """Bilinear, corner pixels on corner pixels (Chainer's resize_images): [... H W C]."""
-
-  def weights(size: int) -> np.ndarray:
-    position = np.linspace(0, size - 1, resolution)
-    return np.maximum(0, 1 - np.abs(position[:, None] - np.arange(size))).astype(np.float32)
-
-  rows, columns = weights(video.shape[-3]), weights(video.shape[-2])
-  return jnp.einsum('yH,...HWC,xW->...yxC', rows, video, columns, precision=lax.Precision.HIGHEST)

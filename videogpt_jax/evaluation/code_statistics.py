@@ -1,6 +1,7 @@
-"""How the codebook is used and what a code costs: small functions on counts and on nats.
+"""Codebook usage and bits per code, from counts of codes and from cross-entropies in nats.
 
-K is the number of codes. Counts accumulate in int64 on the host, batch after batch:
+K is the number of codes of a codebook, G the number of codebooks. Counts are summed on the host in
+int64, batch by batch:
 
   counts += count_codes(codes, n_codes, mask)
 """
@@ -9,6 +10,8 @@ import math
 
 import numpy as np
 
+from videogpt_jax.errors import UserError
+
 
 def count_codes(codes: np.ndarray, n_codes: int, mask: np.ndarray | None = None) -> np.ndarray:
   """Counts how often each code occurs.
@@ -16,58 +19,72 @@ def count_codes(codes: np.ndarray, n_codes: int, mask: np.ndarray | None = None)
   Args:
     codes: int [B ...], in [0, n_codes).
     n_codes: K.
-    mask: float or bool [B], 0 for the padding clips of a last batch; all count if None.
+    mask: float or bool [B], 0 for padding clips of the last batch; None counts all clips.
   Returns:
     int64 [K].
   Raises:
-    ValueError: a code lies outside [0, K).
+    UserError: a code lies outside [0, K).
   """
   codes = np.asarray(codes)
   if mask is not None:
     codes = codes[np.asarray(mask, bool)]
   if codes.size and not 0 <= codes.min() <= codes.max() < n_codes:
-    raise ValueError(
+    raise UserError(
       f'codes ({codes.min()} to {codes.max()}) must lie in [0, n_codes={n_codes}); '
-      'use the n_codes of the codebook they come from'
+      'use the n_codes of their codebook'
     )
   return np.bincount(codes.reshape(-1), minlength=n_codes).astype(np.int64)
 
 
 def codebook_usage(counts: np.ndarray) -> float:
-  """The fraction, 0 to 1, of the K codes that occur at all."""
+  """Returns the fraction, 0 to 1, of the codes that occur: int [K] or [G K]."""
   return float(np.mean(np.asarray(counts) > 0))
 
 
 def codebook_perplexity(counts: np.ndarray) -> float:
-  """How many equally likely codes carry as much information: 1 to K, 2 ** entropy."""
-  return 2.0 ** unigram_bits_per_code(counts)
+  """Returns 2 ** entropy of the frequencies, 1 to K: the effective number of codes of a codebook.
+
+  Several codebooks, [G K], give the mean of their perplexities, as in VideoGPT-Paper.
+  """
+  return float(np.mean(2.0 ** _bits_by_codebook(counts)))
 
 
 def unigram_bits_per_code(counts: np.ndarray) -> float:
-  """Entropy of the codes' frequencies, in bits a code: what a prior must undercut.
+  """Returns the entropy of the codes' frequencies in bits per code, a bound that a prior must beat.
 
+  Args:
+    counts: int [K], or [G K] with several codebooks, each of which has frequencies of its own.
   Raises:
-    ValueError: nothing has been counted.
+    UserError: nothing has been counted.
   """
-  counts = np.asarray(counts, np.float64)
-  if counts.sum() <= 0:
-    raise ValueError('counts must hold at least one code; count a batch of codes first')
-  frequencies = counts[counts > 0] / counts.sum()
-  return float(-np.sum(frequencies * np.log2(frequencies)) + 0.0)
+  return float(np.mean(_bits_by_codebook(counts)))
+
+
+def _bits_by_codebook(counts: np.ndarray) -> np.ndarray:
+  """Returns float64 [G], the entropy of each codebook's frequencies."""
+  counts = np.atleast_2d(np.asarray(counts, np.float64))
+  totals = counts.sum(axis=1, keepdims=True)
+  if np.any(totals <= 0):
+    raise UserError('counts must hold at least one code; count a batch of codes first')
+  frequencies = counts / totals
+  return -np.sum(frequencies * np.log2(np.where(counts > 0, frequencies, 1)), axis=1) + 0.0
 
 
 def bits_per_code(nats_per_code: float) -> float:
-  """Bits a code of a cross-entropy in nats a code; the paper's "bits/dim" (tables 4, 6, 7)."""
+  """Converts nats per code to bits per code.
+
+  The paper's "bits/dim" (tables 4, 6, 7) is taken to be that; VideoGPT-Paper logs nats only.
+  """
   return float(nats_per_code) / math.log(2)
 
 
 def bits_per_pixel_dim(
   nats_per_code: float, latent_shape: tuple[int, ...], video_shape: tuple[int, ...]
 ) -> float:
-  """Bits of a clip's codes over its pixels' values.
+  """Returns the bits of a clip's codes divided by its number of pixel values.
 
-  It is the cost of the codes alone, not a likelihood of the pixels: the decoder's error is not
-  in it. To be compared between tokenizers of the same clips, and with nothing else.
+  It is the cost of the codes only, not a likelihood of the pixels: the decoder's error is not
+  included. It is comparable only between tokenizers of the same clips.
 
   Args:
     nats_per_code: the prior's cross-entropy.

@@ -1,7 +1,7 @@
-"""Scoring networks that have been converted once, found again by the SHA-256 of their files.
+"""Cache of converted scoring networks, by the SHA-256 of their files.
 
-They lie in `videogpt_jax/weights` of the user's cache folder ($XDG_CACHE_HOME, by default ~/.cache)
-and may be deleted at any time.
+The cache is `videogpt_jax/weights` in $XDG_CACHE_HOME (by default ~/.cache). It may be deleted at
+any time.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from flax import nnx
 from videogpt_jax.evaluation import network_state
 from videogpt_jax.evaluation.weights import Provenance
 
-_VERSION = 1  # of what conversion computes; a change of it must not find what was converted before
+_VERSION = 1  # of the conversion; part of the cache key
 
 
 def load(
@@ -25,15 +25,15 @@ def load(
   build: Callable[[Collection[str]], nnx.Module],
   convert: Callable[[], nnx.Module],
 ) -> nnx.Module:
-  """Returns the network of some files of weights, converted now or earlier.
+  """Returns the network of some weight files, from the cache if they were converted before.
 
   Args:
-    name: the network's.
-    files: what the weights come from.
-    build: makes the network, given the names of its parameters (`Mixed_3b.b0.kernel`).
-    convert: makes it from the files; called only if that has not been done before.
+    name: of the network.
+    files: of its weights.
+    build: builds the network from the names of its parameters (`Mixed_3b.b0.kernel`).
+    convert: converts the files to a network; called only if they are not cached.
   Raises:
-    ValueError, FileNotFoundError: of `convert`.
+    UserError: raised by `convert`.
   """
   cached = _place(name, files)
   try:
@@ -41,7 +41,7 @@ def load(
     by_path = {tuple(key.split('.')): array for key, array in arrays.items()}
     return network_state.fill(lambda: build(arrays), by_path, str(cached))
   except (OSError, ValueError, safetensors.SafetensorError):
-    network = convert()  # nothing is there, or nothing whole
+    network = convert()  # not cached, or damaged
   _store(network, cached)
   return network
 
@@ -49,18 +49,32 @@ def load(
 def _place(name: str, files: Sequence[Provenance]) -> pathlib.Path:
   content = ' '.join([str(_VERSION), *(file.sha256 for file in files)])
   key = hashlib.sha256(content.encode()).hexdigest()[:32]
+  return cache_folder('weights') / f'{name}-{key}.safetensors'
+
+
+def cache_folder(name: str) -> pathlib.Path:
+  """Returns a folder of the user's cache, which may not exist yet."""
   cache = os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache'
-  return pathlib.Path(cache) / 'videogpt_jax' / 'weights' / f'{name}-{key}.safetensors'
+  return pathlib.Path(cache) / 'videogpt_jax' / name
 
 
-def _store(network: nnx.Module, file: pathlib.Path):
-  """Writes the parameters; where the folder cannot be written to, they are converted each time."""
-  flat = nnx.to_flat_state(nnx.state(network))
-  arrays = {'.'.join(map(str, path)): np.asarray(variable[...]) for path, variable in flat}
+def write_atomically(file: pathlib.Path, write: Callable[[pathlib.Path], None]):
+  """Writes a file of the cache; where that is impossible, says so and goes on without.
+
+  Args:
+    file: to be written.
+    write: writes it to the given path.
+  """
   temporary = file.with_name(f'{file.name}.{os.getpid()}.tmp')
   try:
     file.parent.mkdir(parents=True, exist_ok=True)
-    safetensors.numpy.save_file(arrays, temporary)
+    write(temporary)
     os.replace(temporary, file)
   except OSError as error:
-    print(f'not kept for the next time: {file} ({error.strerror or error})')
+    print(f'cannot cache {file} ({error.strerror or error})')
+
+
+def _store(network: nnx.Module, file: pathlib.Path):
+  flat = nnx.to_flat_state(nnx.state(network))
+  arrays = {'.'.join(map(str, path)): np.asarray(variable[...]) for path, variable in flat}
+  write_atomically(file, lambda temporary: safetensors.numpy.save_file(arrays, temporary))

@@ -1,4 +1,4 @@
-"""Runs a function over batches of clips, shared out over this host's devices."""
+"""Runs a function on batches of clips, split over this host's devices."""
 
 from collections.abc import Callable, Sequence
 
@@ -11,14 +11,14 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 class Extractor:
   """A jitted function from arrays of clips to an array of features, a network's or any other.
 
-  The batch is split over the devices and the weights are on each. A batch that the devices do
-  not divide, or that is smaller than the first, is padded with copies of its last clip, whose
+  The batch is split over the devices and the weights are replicated. If the devices do not divide a
+  batch, or it is smaller than the first, it is padded with copies of its last clip, and their
   results are dropped.
 
   Args:
-    function: (*arrays [N ...]) -> array [N ...], clip by clip: no clip's result depends on
-      another. A network comes first among its arguments, if there is one.
-    network: the module.
+    function: (*arrays [N ...]) -> array [N ...], independently for each clip. With a network, its
+      first argument is the network.
+    network: the module, or None.
     devices: this host's by default.
   """
 

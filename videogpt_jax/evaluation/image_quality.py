@@ -1,7 +1,7 @@
 """Distances between a video and its reference, frame by frame: PSNR, SSIM and NMSE.
 
-Axes: B batch; T H W frames, height, width; C colour. Values may lie in [0, 1] or in [-0.5, 0.5]
-(the measures that matter here do not see a common shift; SSIM alone does, and is told the offset).
+Axes: B batch; T H W frames, height, width; C colour. Values are in [0, 1] or in [-0.5, 0.5]: only
+SSIM depends on a common shift, which its argument `offset` removes.
 """
 
 from collections.abc import Callable
@@ -11,26 +11,36 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from videogpt_jax.errors import UserError
+
 _GAUSSIAN_SIGMA = 1.5  # Wang et al. 2004, section III.B: an 11x11 window
 _GAUSSIAN_RADIUS = 5
 _UNIFORM_WIDTH = 7  # scikit-image's default window
 _K1, _K2 = 0.01, 0.03  # Wang et al. 2004: C1 = (K1 L)^2, C2 = (K2 L)^2, L the data range
 
+ROUNDING_ERROR = (1 / 255) ** 2 / 12
+"""Mean squared error of rounding to 8 bits, over the squared data range: the variance of a uniform
+distribution one level wide. It bounds PSNR at 10 log10(12 * 255^2) = 58.92 dB."""
+
 
 def psnr(video: jax.Array, reference: jax.Array, data_range: float = 1.0) -> jax.Array:
-  """Peak signal-to-noise ratio of each frame.
+  """Peak signal-to-noise ratio of each frame, at most 58.92 dB.
+
+  An error below that of rounding to 8 bits counts as that error. A mean over frames thus stays
+  finite if one frame is reproduced exactly.
 
   Args:
     video, reference: float [... H W C], of the same shape.
-    data_range: what a pixel's values span (1 for [0, 1] and for [-0.5, 0.5]).
+    data_range: width of the range of pixel values (1 for [0, 1] and for [-0.5, 0.5]).
   Returns:
-    float32 [...], in dB; infinite where the two frames are equal.
+    float32 [...], in dB.
   Raises:
-    ValueError: the shapes differ.
+    UserError: the shapes differ.
   """
   _check_shapes(video, reference)
   error = jnp.square(video.astype(jnp.float32) - reference.astype(jnp.float32))
-  return -10 * jnp.log10(jnp.mean(error, axis=(-3, -2, -1)) / data_range**2)
+  error = jnp.mean(error, axis=(-3, -2, -1)) / data_range**2
+  return -10 * jnp.log10(jnp.maximum(error, ROUNDING_ERROR))
 
 
 def ssim(
@@ -45,25 +55,25 @@ def ssim(
 
   Args:
     video, reference: float [... H W C], of the same shape, at least a window high and wide.
-    data_range: what a pixel's values span.
-    offset: is added to every value to give intensities from 0 up; 0.5 for [-0.5, 0.5].
-    window: 'uniform' (7x7, sample covariances) as scikit-image does by default, or 'gaussian'
-      (11x11, sigma 1.5), as the authors of SSIM did.
+    data_range: width of the range of pixel values.
+    offset: added to every value, so that intensities start at 0; 0.5 for [-0.5, 0.5].
+    window: 'uniform' (7x7, sample covariances) scikit-image's default, or 'gaussian'
+      (11x11, sigma 1.5), as in the SSIM paper.
   Returns:
     float32 [...], at most 1; equal to scikit-image's `structural_similarity` within 1e-5.
   Raises:
-    ValueError: the shapes differ, the frames are smaller than the window, or no such window.
+    UserError: the shapes differ, the frames are smaller than the window, or the window is unknown.
   Source: Wang et al. 2004, eq. 13.
   """
   _check_shapes(video, reference)
   weights, covariance_scale = _window(window)
   if min(video.shape[-3:-1]) < len(weights):
-    raise ValueError(
+    raise UserError(
       f'frames ({video.shape[-3]}x{video.shape[-2]}) must be at least as large as the {window} '
       f'SSIM window ({len(weights)}x{len(weights)}); use larger frames'
     )
   x, y = video.astype(jnp.float32), reference.astype(jnp.float32)
-  # (Co)variances do not change with a shift, but float32 keeps more of them near zero.
+  # (Co)variances do not depend on a shift, but float32 is more precise near zero.
   shift = jnp.mean(y, axis=(-3, -2), keepdims=True)
   x, y = x - shift, y - shift
   mean = lambda image: _filter(image, weights)
@@ -79,18 +89,18 @@ def ssim(
 
 
 def nmse(video: jax.Array, reference: jax.Array, variance: jax.Array | None = None) -> jax.Array:
-  """Mean squared error in units of the data's variance.
+  """Mean squared error divided by the variance of the data.
 
-  The paper's table 3 does not spell its NMSE out; its code divides the same error by 0.06, the
-  variance of the pixels of BAIR, and that is what is computed here.
+  Table 3 of the paper does not define its NMSE. Its code divides the same error by 0.06, the
+  variance of BAIR's pixels.
 
   Args:
     video, reference: float, of the same shape.
-    variance: the variance of all pixels of the data set; that of `reference` if None.
+    variance: of all pixels of the data set; by default that of `reference`.
   Returns:
     float32 scalar; 0 for equal videos, 1 for a constant one at the data's mean.
   Raises:
-    ValueError: the shapes differ.
+    UserError: the shapes differ.
   """
   _check_shapes(video, reference)
   video, reference = video.astype(jnp.float32), reference.astype(jnp.float32)
@@ -107,7 +117,7 @@ def framewise(
 
 
 def _window(name: str) -> tuple[np.ndarray, float]:
-  """The separable window's weights and the factor that makes its covariances scikit-image's."""
+  """Returns the separable window's weights, and the factor of scikit-image's covariances."""
   if name == 'uniform':
     n = _UNIFORM_WIDTH**2
     return np.full(_UNIFORM_WIDTH, 1 / _UNIFORM_WIDTH), n / (n - 1)
@@ -116,11 +126,11 @@ def _window(name: str) -> tuple[np.ndarray, float]:
       -0.5 * (np.arange(-_GAUSSIAN_RADIUS, _GAUSSIAN_RADIUS + 1) / _GAUSSIAN_SIGMA) ** 2
     )
     return weights / weights.sum(), 1.0
-  raise ValueError(f"window ({name!r}) must be 'uniform' or 'gaussian'")
+  raise UserError(f"window ({name!r}) must be 'uniform' or 'gaussian'")
 
 
 def _filter(image: jax.Array, weights: np.ndarray) -> jax.Array:
-  """Weighted means over the windows that lie inside the image: [... H W C] -> [... H' W' C]."""
+  """Returns weighted means over the windows inside the image: [... H W C] -> [... H' W' C]."""
   for axis in (-3, -2):
     n = image.shape[axis] - len(weights) + 1
     image = sum(
@@ -132,7 +142,7 @@ def _filter(image: jax.Array, weights: np.ndarray) -> jax.Array:
 
 def _check_shapes(video: jax.Array, reference: jax.Array) -> None:
   if video.shape != reference.shape:
-    raise ValueError(
+    raise UserError(
       f'video {video.shape} and reference {reference.shape} must have the same shape; '
       'resize or crop one of them'
     )

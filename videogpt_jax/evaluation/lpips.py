@@ -1,4 +1,4 @@
-"""LPIPS: how different two images look, by the features of a classifier (AlexNet or VGG-16).
+"""LPIPS: perceptual distance of two images, from features of a classifier (AlexNet or VGG-16).
 
 Axes: N images; H W height, width; C channels (I in, O out).
 Source: Zhang et al. 2018, eq. 1, version 0.1 of the authors' weights.
@@ -14,11 +14,12 @@ import numpy as np
 from flax import nnx
 from jax import lax
 
+from videogpt_jax.errors import UserError
 from videogpt_jax.evaluation import network_state
 
 Backbone = Literal['alex', 'vgg']
 
-# The authors' normalisation of [-1, 1] colours; ImageNet's mean and deviation, on that scale.
+# ImageNet's mean and standard deviation on the scale of [-1, 1] colours, as the authors use them.
 _SHIFT = (-0.030, -0.088, -0.188)
 _SCALE = (0.458, 0.448, 0.450)
 _EPSILON = 1e-10  # added to the norm of a feature vector
@@ -39,17 +40,17 @@ _VGG = (
   ((24, 512, 512, 3, 1), (26, 512, 512, 3, 1), (28, 512, 512, 3, 1)),
 )
 _STAGES = {'alex': _ALEX, 'vgg': _VGG}
-# Windows of the max pools (stride 2) before stages, by the stage's number.
+# Windows of the max pools (stride 2) before stages, by stage number.
 _POOLS = {'alex': {1: 3, 2: 3}, 'vgg': {1: 2, 2: 2, 3: 2, 4: 2}}
 _MIN_SIZE = {'alex': 31, 'vgg': 16}
 
 
 class LPIPS(nnx.Module):
-  """Weighted distances between two images' features, summed over five stages.
+  """Weighted distances between the features of two images, summed over five stages.
 
   Args:
-    backbone: 'alex', the authors' choice for scores, or 'vgg'.
-    rngs: the start of weights that are then replaced (import_lpips); scores never use them.
+    backbone: 'alex', which the authors use for scores, or 'vgg'.
+    rngs: initial weights, which import_lpips replaces.
   """
 
   def __init__(self, backbone: Backbone, *, rngs: nnx.Rngs):
@@ -75,15 +76,15 @@ class LPIPS(nnx.Module):
     Args:
       images, references: uint8 or float [N H W 3], RGB from 0 to 255.
     Returns:
-      float32 [N]; 0 for equal images, seldom above 1.
+      float32 [N]; 0 for equal images, rarely above 1.
     Raises:
-      ValueError: the images are too small for the network.
+      UserError: the images are too small for the network.
     """
     smallest = _MIN_SIZE[self.backbone]
     if min(images.shape[1:3]) < smallest:
-      raise ValueError(
+      raise UserError(
         f'LPIPS ({self.backbone}) needs images of at least {smallest}x{smallest}, not '
-        f'{images.shape[1]}x{images.shape[2]}; leave it out for frames so small'
+        f'{images.shape[1]}x{images.shape[2]}; omit it for such small frames'
       )
     distance = 0.0
     for stage, pair in enumerate(zip(self._stages(images), self._stages(references), strict=True)):
@@ -104,7 +105,7 @@ class LPIPS(nnx.Module):
 
 
 def build(names: Collection[str]) -> LPIPS:
-  """Makes the LPIPS whose parameters have these names, such as `conv0.kernel`."""
+  """Builds the LPIPS whose parameters have these names, such as `conv0.kernel`."""
   backbone = 'vgg' if f'conv{_VGG[-1][-1][0]}.kernel' in names else 'alex'
   return LPIPS(backbone, rngs=nnx.Rngs(0))
 
@@ -114,14 +115,14 @@ def import_lpips(
   linear: Mapping[str, np.ndarray],
   file: str = 'the file',
 ) -> LPIPS:
-  """Makes an LPIPS of torchvision's backbone and the authors' linear layers.
+  """Builds an LPIPS from torchvision's backbone and the authors' linear layers.
 
   Args:
     backbone: `features.N.weight` and `.bias` of torchvision's alexnet or vgg16.
     linear: `linN.model.1.weight`, float [1 C 1 1], of version 0.1.
-    file: where they come from, for messages.
+    file: source of the tensors, for messages.
   Raises:
-    ValueError: a tensor is missing or has another shape; the two files belong to different
+    UserError: a tensor is missing or has another shape, or the files belong to different
       backbones.
   """
   name = 'alex' if backbone.get('features.0.weight', np.zeros(0)).shape[-1:] == (11,) else 'vgg'

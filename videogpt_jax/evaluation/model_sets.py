@@ -1,21 +1,25 @@
-"""The sets of clips that a trained model is scored by, on the held-out clips of its data.
+"""Sets of clips that a trained model is scored by: real clips, reconstructions, samples.
 
-The model is known here by what it does: `encode` and `decode` of a tokenizer; `sample`, `config`
-(with `n_cond_frames`, `n_classes`, `action_dim`) and `vqvae` of a generator.
+The model is used through few methods: `encode` and `decode` of a tokenizer; `sample`, `config`,
+`digest` and `vqvae` of a generator.
 """
 
 import dataclasses
-import hashlib
+import json
 import pathlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import jax
 import numpy as np
 
 from videogpt_jax.evaluation import model_clips, protocols
-from videogpt_jax.evaluation.clips import ArrayClips
-from videogpt_jax.evaluation.evaluate import ClipSets
+from videogpt_jax.evaluation.clip_sets import ArrayClips
+from videogpt_jax.evaluation.compare import ClipSets
+from videogpt_jax.models.conditioners import from_batch
+from videogpt_jax.pixels import to_model_range
+from videogpt_jax.sampling.settings import SamplingSettings
+
+Batches = Iterable[Mapping[str, np.ndarray]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,101 +27,84 @@ class Drawing:
   """How samples are drawn.
 
   Attributes:
-    protocol: how many.
-    controls: `temperature`, `top_k` and `top_p`, as the generator's `sample` takes them.
+    protocol: number of samples.
+    settings: how codes are drawn, as the generator's `sample` takes them.
     seed: of the samples and of the choice of real clips.
     batch_size: clips at a time.
     compared: see protocols.draw.
   """
 
   protocol: protocols.Protocol
-  controls: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  settings: SamplingSettings = dataclasses.field(default_factory=SamplingSettings)
   seed: int = 0
   batch_size: int = 16
   compared: bool = True
 
 
-def tokenizer_sets(
-  tokenizer: Any, batches: Iterable[Mapping[str, np.ndarray]], drawing: Drawing
-) -> ClipSets:
-  """Held-out clips and their reconstructions.
+def tokenizer_sets(tokenizer: Any, batches: Batches, drawing: Drawing) -> ClipSets:
+  """Returns real clips and their reconstructions.
 
   Args:
     tokenizer: `encode` and `decode`.
-    batches: of the held-out clips, see model_clips.collect.
-    drawing: how many are looked at.
+    batches: of the real clips, see model_clips.collect.
+    drawing: number of clips.
   """
-  return _with_reconstructions(tokenizer, _held_out(batches, drawing), drawing)
+  return _with_reconstructions(tokenizer, _real(batches, drawing), drawing)
 
 
 def generator_sets(
-  model: Any,
-  batches: Iterable[Mapping[str, np.ndarray]],
-  drawing: Drawing,
-  folder: pathlib.Path,
+  model: Any, batches: Batches, drawing: Drawing, folder: pathlib.Path
 ) -> ClipSets:
-  """Held-out clips, their reconstructions, and samples.
+  """Returns real clips, their reconstructions, and samples.
 
-  A sample that is conditioned gets the frames, the class or the actions of the very clip that its
-  trial compares it with, as in the paper.
+  A conditional sample gets the conditions (frames, class, actions) of the real clip that its trial
+  compares it with, as in the paper.
 
   Args:
     model: the generator.
-    batches: of the held-out clips, see model_clips.collect; with `label` and `actions` where the
-      model is conditioned on them.
-    drawing: how many samples, and how they are drawn.
-    folder: where the samples are kept, so that an interrupted call goes on.
+    batches: of the real clips, see model_clips.collect; with the entries that the model's
+      conditioners take.
+    drawing: number of samples, and how they are drawn.
+    folder: holds the samples, so that an interrupted call resumes.
   """
-  held_out = _held_out(batches, drawing)
-  n_real = len(held_out['video'])
-  n_samples = drawing.protocol.n_clips * drawing.protocol.n_trials or n_real
-  drawn = protocols.draw(drawing.protocol, n_samples, n_real, drawing.seed, drawing.compared)
+  real, protocol = _real(batches, drawing), drawing.protocol
+  n_samples = protocol.n_samples or len(real['video'])
+  drawn = protocols.draw(protocol, n_samples, len(real['video']), drawing.seed, drawing.compared)
   plan = model_clips.SamplingPlan(
-    drawn.reference.reshape(-1),
-    f'{fingerprint(model)} {dict(drawing.controls)}',
+    drawn.conditions.reshape(-1),
+    f'{model.digest} {json.dumps(dataclasses.asdict(drawing.settings))}',
     drawing.seed,
     drawing.batch_size,
   )
 
   def draw(seed: int, batch: model_clips.Arrays) -> np.ndarray:
-    conditions = _conditions(model.config, batch)
-    return model.sample(len(batch['video']), seed=seed, **conditions, **drawing.controls)
+    batch = batch | {'video': to_model_range(batch['video'])}
+    conditions = from_batch(batch, model.config)
+    return model.sample(
+      len(batch['video']), seed=seed, conditions=conditions, settings=drawing.settings
+    )
 
-  samples = model_clips.draw_samples(draw, held_out, plan, folder / 'samples.npy')
-  sets = _with_reconstructions(model.vqvae, held_out, drawing)
-  return dataclasses.replace(sets, samples=ArrayClips(samples, origin='samples of the model'))
-
-
-def fingerprint(model: Any) -> str:
-  """A digest of a tokenizer's arrays, or a generator's with its tokenizer's."""
-  digest, tokenizer = hashlib.sha256(), getattr(model, 'vqvae', None)
-  for leaf in jax.tree.leaves((model.state, tokenizer.state if tokenizer else ())):
-    digest.update(np.ascontiguousarray(leaf).tobytes())
-  return digest.hexdigest()[:16]
-
-
-def _held_out(batches, drawing: Drawing) -> model_clips.Arrays:
-  protocol = drawing.protocol
-  return model_clips.collect(batches, protocol.n_clips * protocol.n_trials)
-
-
-def _with_reconstructions(tokenizer, held_out: model_clips.Arrays, drawing: Drawing) -> ClipSets:
-  autoencode = lambda video: tokenizer.decode(tokenizer.encode(video))
-  video = held_out['video']
-  reconstructions = model_clips.reconstruct(autoencode, video, drawing.batch_size)
-  return ClipSets(
-    reference=ArrayClips(video, origin='held-out clips'),
-    reconstructions=ArrayClips(reconstructions, origin='reconstructions of the held-out clips'),
+  samples = model_clips.draw_samples(draw, real, plan, folder / 'samples.npy')
+  sets = _with_reconstructions(model.vqvae, real, drawing)
+  return dataclasses.replace(
+    sets,
+    samples=ArrayClips(samples, origin='samples of the model'),
+    classes=(real['label'][plan.order], real['label']) if model.config.n_classes else None,
+    n_given=model.config.n_cond_frames,
   )
 
 
-def _conditions(config: Any, batch: model_clips.Arrays) -> model_clips.Arrays:
-  """What a generator of this configuration must be told of a batch of clips."""
-  conditions = {}
-  if config.n_cond_frames:
-    conditions['frames'] = model_clips.from_uint8(batch['video'][:, : config.n_cond_frames])
-  if config.n_classes:
-    conditions['class_label'] = batch['label']
-  if config.action_dim:
-    conditions['actions'] = batch['actions']
-  return conditions
+def _real(batches: Batches, drawing: Drawing) -> model_clips.Arrays:
+  protocol = drawing.protocol
+  n_trials = max(protocol.n_trials if protocol.redraws else 1, 2)  # two sets for the floor
+  return model_clips.collect(batches, protocol.n_clips * n_trials)
+
+
+def _with_reconstructions(tokenizer, real: model_clips.Arrays, drawing: Drawing) -> ClipSets:
+  autoencode = lambda video: tokenizer.decode(tokenizer.encode(video))
+  video, which = real['video'], f'{drawing.protocol.split} clips'
+  reconstructions = model_clips.reconstruct(autoencode, video, drawing.batch_size)
+  return ClipSets(
+    reference=ArrayClips(video, origin=f'the {which}'),
+    reconstructions=ArrayClips(reconstructions, origin=f'reconstructions of the {which}'),
+  )

@@ -1,170 +1,224 @@
-"""Scores of sets of clips: what a protocol asks for, from what networks there are.
+"""Scores of sets of clips, with their deviation over trials and their 95 % intervals."""
 
-Clips are read once each, in batches, and forgotten; of their features only the trials' statistics
-stay (and, for KVD, the features of a trial's first 1,000 clips).
-"""
-
-import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from videogpt_jax.evaluation import image_quality
-from videogpt_jax.evaluation.clips import Clips
+from videogpt_jax.errors import UserError
+from videogpt_jax.evaluation import image_quality, intervals
+from videogpt_jax.evaluation.clip_sets import Clips
 from videogpt_jax.evaluation.extract import Extractor
-from videogpt_jax.evaluation.frechet import FeatureStatistics, frechet_distance
-from videogpt_jax.evaluation.inception_score import ClassStatistics, inception_score
-from videogpt_jax.evaluation.kernel_distance import kernel_distance
-from videogpt_jax.evaluation.networks import Networks
-
-_KERNEL_CLIPS = 1000  # Binkowski et al. 2018 estimate from subsets of 1,000; memory is quadratic
+from videogpt_jax.evaluation.features import Features
+from videogpt_jax.evaluation.frechet import frechet_distance, gaussian
+from videogpt_jax.evaluation.inception_score import inception_score
+from videogpt_jax.evaluation.kernel_distance import N_CLIPS, KernelDistance
 
 
-@dataclasses.dataclass
-class TrialStatistics:
-  """What one trial keeps of one set of clips.
+class Estimate(NamedTuple):
+  """A score.
 
   Attributes:
-    features: of I3D.
-    kept: float32 [n 400] each, the features that KVD compares pairwise.
-    classes: of C3D.
+    value: mean over trials.
+    deviation: standard deviation over trials, if there are several.
+    interval: 95 %, see intervals.py.
   """
 
-  features: FeatureStatistics = dataclasses.field(default_factory=FeatureStatistics)
-  kept: list[np.ndarray] = dataclasses.field(default_factory=list)
-  classes: ClassStatistics = dataclasses.field(default_factory=ClassStatistics)
-
-  def add(self, features: np.ndarray) -> None:
-    """Takes in I3D features, float [n 400]."""
-    room = _KERNEL_CLIPS - sum(map(len, self.kept))
-    self.kept.append(features[: max(room, 0)])
-    self.features.add(features)
+  value: float
+  deviation: float | None = None
+  interval: intervals.Interval | None = None
 
 
-def set_statistics(
-  clips: Clips, trials: np.ndarray, networks: Networks, batch_size: int = 16
-) -> list[TrialStatistics]:
-  """Runs the networks over the clips of all trials, each clip once; without any it looks at them.
+Estimates = dict[str, Estimate]
+
+
+class Trials:
+  """Features of a set's clips, and which of them each trial has.
 
   Args:
-    clips: the set.
-    trials: int [n_trials n_clips], as protocols.draw gives them.
-    networks: what to score with; LPIPS takes no part.
-    batch_size: clips at a time.
-  Returns:
-    statistics of each trial.
-  Raises:
-    ValueError: a clip cannot be read or scored.
+    features: of the set.
+    clips: int [n_trials n], from protocols.draw.
   """
-  statistics = [TrialStatistics() for _ in trials]
-  members = np.zeros((len(trials), len(clips)), bool)
-  for row, trial in zip(members, trials, strict=True):
-    row[trial] = True
-  for batch in _batches(np.flatnonzero(members.any(axis=0)), batch_size):
-    video = clips.read(batch)
-    features = None if networks.i3d is None else networks.i3d(video)
-    logits = None if networks.c3d is None else networks.c3d(video)
-    for trial, row in zip(statistics, members, strict=True):
-      if features is not None:
-        trial.add(features[row[batch]])
-      if logits is not None:
-        trial.classes.add(logits[row[batch]])
-  return statistics
+
+  def __init__(self, features: Features, clips: np.ndarray):
+    used, members = np.unique(features.places(clips), return_inverse=True)
+    self.values = features.values[used]  # [N D]
+    self.members = members.reshape(clips.shape)  # places in `values`
+
+  def __len__(self) -> int:
+    return len(self.values)
+
+  def __iter__(self):
+    """Yields the features of each trial, float32 [n D]."""
+    return (self.values[trial] for trial in self.members)
 
 
-def distances(
-  a: Sequence[TrialStatistics], b: Sequence[TrialStatistics], name: str = '{}'
-) -> dict[str, float]:
-  """Distances between two sets, trial by trial: `fvd` and `kvd`, {} without I3D.
+def fvd(a: Trials, b: Trials, paired: bool = False) -> Estimate:
+  """Returns the Fréchet distance of two sets of the same trials.
 
   Args:
-    a, b: of the same trials.
-    name: what they are called, the braces standing for `fvd` or `kvd`.
+    a, b: features of the sets.
+    paired: whether clip i of one set belongs to clip i of the other: they are then resampled
+      together.
   """
-  pairs = list(zip(a, b, strict=True))
-  if not pairs[0][0].features.count:
-    return {}
-  fvd = [frechet_distance(x.features, y.features) for x, y in pairs]
-  kvd = [kernel_distance(np.concatenate(x.kept), np.concatenate(y.kept)) for x, y in pairs]
-  return _summary(name.format('fvd'), fvd) | _summary(name.format('kvd'), kvd)
+  of_trial = lambda x, y: lambda v, w: frechet_distance(gaussian(x, v), gaussian(y, w))
+  return _distance(of_trial, a, b, paired)
 
 
-def inception_scores(trials: Sequence[TrialStatistics]) -> dict[str, float]:
-  """`inception_score` of a set, {} without C3D."""
-  if not trials[0].classes.count:
-    return {}
-  return _summary('inception_score', [inception_score(trial.classes) for trial in trials])
+def kvd(a: Trials, b: Trials, paired: bool = False) -> Estimate:
+  """Returns the kernel distance of two sets, of a trial's first `N_CLIPS` clips; see `fvd`."""
+
+  def of_trial(x: np.ndarray, y: np.ndarray) -> Callable[..., float]:
+    distance = KernelDistance(x[:N_CLIPS], y[:N_CLIPS])
+    cut = lambda weights: None if weights is None else weights[:N_CLIPS]
+    return lambda v, w: distance(cut(v), cut(w))
+
+  return _distance(of_trial, a, b, paired)
 
 
-def paired_scores(
+def _distance(make: Callable, a: Trials, b: Trials, paired: bool) -> Estimate:
+  trials = [make(x, y) for x, y in zip(a, b, strict=True)]
+  members = list(zip(a.members, b.members, strict=True))
+
+  def resampled(counts: Sequence[np.ndarray]) -> float:
+    v, w = counts[0], counts[-1]
+    scores = [
+      f(v[i], w[j]) if _several(v[i]) and _several(w[j]) else np.nan
+      for f, (i, j) in zip(trials, members, strict=True)
+    ]
+    return float(np.mean(scores))
+
+  values = [f(None, None) for f in trials]
+  return over_trials(values, resampled, (len(a),) if paired else (len(a), len(b)))
+
+
+def _several(counts: np.ndarray) -> bool:
+  """Returns whether at least two different clips were drawn."""
+  return np.count_nonzero(counts) > 1
+
+
+def over_trials(
+  values: Sequence[float], resampled: Callable[[Sequence[np.ndarray]], float], sizes: Sequence[int]
+) -> Estimate:
+  """Returns the mean of the trials' scores with its deviation and interval."""
+  value = float(np.mean(values))
+  deviation = float(np.std(values)) if len(values) > 1 else None
+  return Estimate(value, deviation, intervals.of_statistic(value, resampled, sizes))
+
+
+def inception_scores(trials: Trials) -> Estimate:
+  """Returns the Inception Score of a set, whose features are logits."""
+
+  def resampled(counts: Sequence[np.ndarray]) -> float:
+    scores = [
+      inception_score(logits, counts[0][i]) if _several(counts[0][i]) else np.nan
+      for logits, i in zip(trials, trials.members, strict=True)
+    ]
+    return float(np.mean(scores))
+
+  return over_trials([inception_score(logits) for logits in trials], resampled, (len(trials),))
+
+
+class FrameScores(NamedTuple):
+  """Figures of pairs of clips: means over frames, [N] each.
+
+  Attributes:
+    figures: `psnr` (dB), `ssim` (7x7 windows) and, with its network, `lpips`.
+    squared_error, variance: of the pixels; their ratio of means over clips is NMSE.
+  """
+
+  figures: Mapping[str, np.ndarray]
+  squared_error: np.ndarray
+  variance: np.ndarray
+
+  def estimates(self) -> Estimates:
+    """Returns the means over clips, and `nmse`."""
+    means = {
+      name: Estimate(float(x.mean()), None, intervals.of_mean(x))
+      for name, x in self.figures.items()
+    }
+    error, variance = self.squared_error, self.variance
+    if not variance.any():
+      return means | {'nmse': Estimate(float('nan'))}
+    nmse = float(error.mean() / variance.mean())
+    return means | {'nmse': Estimate(nmse, None, intervals.of_ratio(error, variance))}
+
+
+def frame_scores(
   clips: Clips,
   references: Clips,
-  networks: Networks,
+  lpips: Extractor | None = None,
+  *,
+  pairs: Sequence[np.ndarray] | None = None,
+  first_frame: int = 0,
   batch_size: int = 16,
   devices: Sequence[jax.Device] | None = None,
-) -> dict[str, float]:
-  """Compares clip i of one set with clip i of the other, frame by frame.
+) -> FrameScores:
+  """Compares clips of one set with clips of the other, frame by frame.
 
   Args:
-    clips, references: equally many clips of one size.
-    networks: LPIPS is left out where there are no weights for it.
-    batch_size: clips at a time.
+    clips, references: of the same size.
+    lpips: its network, or None.
+    pairs: int [N] each, clips and the references that they are compared with; by default clip i
+      with reference i, of sets of the same number.
+    first_frame: leaves out earlier frames, such as given ones.
+    batch_size: pairs at a time.
     devices: this host's by default.
-  Returns:
-    means over all frames: `psnr` (dB), `ssim` (7x7 windows), `lpips`; and `nmse`, the squared error
-    over the variance of all the reference's pixels.
   Raises:
-    ValueError: the two sets differ in number or size.
+    UserError: the two sets differ in number or size.
   """
-  if len(clips) != len(references):
-    raise ValueError(
-      f'paired scores need as many samples ({len(clips)}) as references ({len(references)}); give '
-      'sets that belong together, or leave --paired out'
-    )
-  compare, frames = Extractor(_frame_scores, None, devices), []
-  sums = np.zeros(4)  # pixels, squared errors, the reference's values and squared values
-  for batch in _batches(np.arange(len(clips)), batch_size):
-    video, reference = clips.read(batch), references.read(batch)
-    check_sizes(video, reference)
+  if pairs is None:
+    if len(clips) != len(references):
+      raise UserError(
+        f'paired scores need as many samples ({len(clips)}) as references ({len(references)}); '
+        'give matching sets, or omit --paired'
+      )
+    pairs = (np.arange(len(clips)),) * 2
+  compare, rows = Extractor(_frame_scores, None, devices), []
+  for start in range(0, len(pairs[0]), batch_size):
+    batch = [x[start : start + batch_size] for x in pairs]
+    video, reference = clips.read(batch[0]), references.read(batch[1])
+    check_sizes(video.shape[1:], reference.shape[1:])
+    video, reference = video[:, first_frame:], reference[:, first_frame:]
     scores = [compare(video, reference)]
-    if networks.lpips is not None:
-      scores.append(networks.lpips(video, reference)[..., None])
-    frames.append(np.concatenate(scores, axis=-1).astype(np.float64))
+    if lpips is not None:
+      scores.append(lpips(video, reference)[..., None])
+    scores = np.concatenate(scores, axis=-1).astype(np.float64).mean(axis=1)
     x, y = video.astype(np.float64), reference.astype(np.float64)
-    sums += y.size, np.sum((x - y) ** 2), y.sum(), np.sum(y**2)
-  n, squared_error, total, squares = sums
-  means = np.concatenate(frames).mean(axis=(0, 1))
-  names = ('psnr', 'ssim', 'lpips')[: len(means)]
-  variance = squares / n - (total / n) ** 2
-  nmse = squared_error / n / variance if variance else float('nan')
-  return {name: float(x) for name, x in zip(names, means, strict=True)} | {'nmse': float(nmse)}
+    moments = [values.mean(axis=(1, 2, 3, 4)) for values in ((x - y) ** 2, y, y**2)]
+    rows.append(np.concatenate([scores, np.stack(moments, axis=1)], axis=1))
+  *figures, error, mean, square = np.concatenate(rows).T
+  variance = square - 2 * mean.mean() * mean + mean.mean() ** 2  # about the mean of all pixels
+  return FrameScores(dict(zip(('psnr', 'ssim', 'lpips'), figures, strict=False)), error, variance)
 
 
-def check_sizes(a: np.ndarray, b: np.ndarray) -> None:
-  """Refuses clips of different frame counts or sizes (ValueError)."""
-  if a.shape[1:] != b.shape[1:]:
-    raise ValueError(
-      f'the sets have clips of {a.shape[1:]} and {b.shape[1:]}, which must be the same size '
-      '[T H W C]; set --n_frames and --resolution'
+def best_of(scores: FrameScores, n: int) -> Estimates:
+  """Returns the mean over real clips of their best sample's figures.
+
+  Args:
+    scores: of n samples for each real clip, one clip after the other.
+    n: samples of a clip.
+  """
+  best = {'psnr': np.max, 'ssim': np.max, 'lpips': np.min}
+  rows = {name: best[name](x.reshape(-1, n), axis=1) for name, x in scores.figures.items()}
+  return {
+    f'best_{name}': Estimate(float(x.mean()), None, intervals.of_mean(x))
+    for name, x in rows.items()
+  }
+
+
+def check_sizes(a: tuple[int, ...], b: tuple[int, ...]) -> None:
+  """Refuses clips of different frame counts or sizes [T H W C] (UserError)."""
+  if tuple(a) != tuple(b):
+    raise UserError(
+      f'the sets have clips of {a} and {b}, which must be the same size [T H W C]; set --n_frames '
+      'and --resolution'
     )
 
 
 def _frame_scores(video: jax.Array, reference: jax.Array) -> jax.Array:
-  # Of whole numbers, so that equal frames differ by 0 however it is compiled.
-  scores = (measure(video, reference, 255) for measure in (image_quality.psnr, image_quality.ssim))
-  return jnp.stack(list(scores), axis=-1)
-
-
-def _batches(indices: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
-  for start in range(0, len(indices), batch_size):
-    yield indices[start : start + batch_size]
-
-
-def _summary(name: str, values: Sequence[float]) -> dict[str, float]:
-  """The mean over trials and, where there are several, their standard deviation."""
-  scores = {name: float(np.mean(values))}
-  if len(values) > 1:
-    scores[f'{name}_std'] = float(np.std(values))
-  return scores
+  # On integer values, so that equal frames differ by exactly 0 in every compiled form.
+  measures = (image_quality.psnr, image_quality.ssim)
+  return jnp.stack([measure(video, reference, 255) for measure in measures], axis=-1)

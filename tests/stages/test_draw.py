@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from videogpt_jax.stages import sample
+from videogpt_jax.stages import draw
 
 
 class Terminal(io.StringIO):
@@ -16,13 +16,13 @@ class Terminal(io.StringIO):
 @pytest.fixture
 def clock(monkeypatch):
   now = [0.0]
-  monkeypatch.setattr(sample.time, 'monotonic', lambda: now[0])
+  monkeypatch.setattr(draw.time, 'monotonic', lambda: now[0])
   return now
 
 
 def draw_two_clips(clock):
   """Each 16 of 64 codes take ten seconds."""
-  progress = sample.Progress(n_codes=64)
+  progress = draw.DrawingProgress(n_codes=64)
   progress.compiling('the sampler')
   clock[0] += 100
   for clip in (0, 1):
@@ -30,13 +30,13 @@ def draw_two_clips(clock):
     for done in (0, 16, 32, 48):
       progress.codes(done)
       clock[0] += 10
-  progress.end()
+  progress.close()
 
 
 def test_a_terminal_shows_the_time_left(clock, monkeypatch):
   monkeypatch.setattr(sys, 'stderr', Terminal())
   draw_two_clips(clock)
-  lines = [line.strip() for line in sys.stderr.getvalue().split('\r') if line.strip()]
+  lines = [line.strip() for line in sys.stderr.getvalue().split('\r\x1b[K') if line.strip()]
   assert lines == [
     'compiling the sampler',
     'sampling: 0/64 codes of clip 1/2',

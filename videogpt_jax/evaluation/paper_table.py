@@ -1,26 +1,30 @@
-"""A table of the paper beside what was measured here."""
+"""A table of the paper beside the figures measured here."""
 
 import itertools
 from collections.abc import Mapping
 
+from videogpt_jax.evaluation.intervals import Interval, overlap
+
 Figure = float | tuple[float, float]
 
-# A figure's name in the paper's tables, where a result calls it otherwise.
+# Names of the paper's figures in our results, where they differ. The paper's NMSE may as well be
+# VideoGPT-Paper's squared error / 0.06, `reconstruction_loss`, which stands beside ours.
 _NAMES = {'nmse': 'reconstruction_nmse', 'bits_per_code': 'prior_bits_per_code'}
 
-# What the paper does not give, and what says something without anybody's weights.
-_BESIDES = ('reconstruction_psnr', 'codebook_perplexity')
+# Figures that the paper does not give and that need no network weights.
+_BESIDES = ('reconstruction_loss', 'reconstruction_psnr', 'codebook_perplexity')
 
 
 def table(
   paper: Mapping[str, Mapping[str, Figure]], measured: Mapping[str, Mapping[str, float]]
 ) -> str:
-  """Returns a Markdown table, and how many pairs of rows come in the paper's order.
+  """Returns a Markdown table, and how many pairs of rows are in the paper's order.
 
   Args:
     paper: row -> figure -> value, or (mean, standard deviation) over trials.
-    measured: row -> score -> value, as evaluation.evaluate names them; what is missing is left
-      blank. Rows of the paper that are not in it are left out.
+    measured: row -> score -> value, with the names of evaluation.compare, `_std`, and `_low` and
+      `_high` of 95 % intervals. Missing scores are left blank, missing rows left out. Two rows
+      whose intervals overlap cannot be told apart.
   """
   rows = {row: figures for row, figures in paper.items() if row in measured}
   figures = list(dict.fromkeys(itertools.chain.from_iterable(rows.values())))
@@ -46,17 +50,30 @@ def _score(scores: Mapping[str, float], figure: str) -> Figure | None:
 
 
 def _order(figure: str, paper: Mapping, measured: Mapping) -> str:
-  """How often two rows compare as they do in the paper."""
-  values = [
-    (_mean(published[figure]), _mean(_score(measured[row], figure)))
+  """Returns how many pairs of rows are in the paper's order, and which cannot be told apart."""
+  values = {
+    row: (_mean(published[figure]), _mean(_score(measured[row], figure)))
     for row, published in paper.items()
     if figure in published and _score(measured[row], figure) is not None
-  ]
-  pairs = [(a, b) for a, b in itertools.combinations(values, 2) if a[0] != b[0]]
+  }
+  pairs = [(a, b) for a, b in itertools.combinations(values, 2) if values[a][0] != values[b][0]]
   if not pairs:
     return f'{figure}: {"no two rows to compare" if values else "not measured"}'
-  agree = sum((a[0] < b[0]) == (a[1] < b[1]) and a[1] != b[1] for a, b in pairs)
-  return f'{figure}: {agree} of {len(pairs)} pairs of rows compare as in the paper'
+  ordered = [
+    (values[a][0] < values[b][0]) == (values[a][1] < values[b][1]) and values[a][1] != values[b][1]
+    for a, b in pairs
+  ]
+  text = f'{figure}: {sum(ordered)} of {len(pairs)} pairs of rows compare as in the paper'
+  ends = {row: _interval(measured[row], figure) for row in values}
+  alike = [f'{a} and {b}' for a, b in pairs if ends[a] and ends[b] and overlap(ends[a], ends[b])]
+  return f'{text}; {", ".join(alike)} cannot be told apart' if alike else text
+
+
+def _interval(scores: Mapping[str, float], figure: str) -> Interval | None:
+  name = _NAMES.get(figure, figure)
+  if f'{name}_low' not in scores:
+    return None
+  return scores[f'{name}_low'], scores[f'{name}_high']
 
 
 def _mean(figure: Figure) -> float:

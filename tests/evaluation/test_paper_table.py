@@ -1,4 +1,4 @@
-from videogpt_jax.evaluation import comparison
+from videogpt_jax.evaluation import paper_table
 
 _PAPER = {
   '2': {'bits_per_code': 2.84, 'fvd': (120.4, 6.0)},
@@ -13,7 +13,7 @@ _HERE = {
 
 
 def test_the_papers_figures_stand_beside_ours():
-  lines = comparison.table(_PAPER, _HERE).splitlines()
+  lines = paper_table.table(_PAPER, _HERE).splitlines()
   assert lines[0] == (
     '| row | bits_per_code, paper | bits_per_code, here | fvd, paper | fvd, here '
     '| reconstruction_psnr |'
@@ -23,18 +23,26 @@ def test_the_papers_figures_stand_beside_ours():
 
 
 def test_trends_are_counted_by_pairs_of_rows():
-  *_, bits, fvd = comparison.table(_PAPER, _HERE).splitlines()
+  *_, bits, fvd = paper_table.table(_PAPER, _HERE).splitlines()
   # The paper's bits fall from row to row; ours only from 2 to 4.
   assert bits == 'bits_per_code: 1 of 3 pairs of rows compare as in the paper'
   assert fvd == 'fvd: not measured'
 
 
 def test_rows_that_were_not_run_are_left_out():
-  text = comparison.table(_PAPER, {'4': {'fvd': 90.5, 'fvd_std': 1.25}})
+  text = paper_table.table(_PAPER, {'4': {'fvd': 90.5, 'fvd_std': 1.25}})
   assert '| 4 | 2.52 |  | 110 ± 2.4 | 90.5 ± 1.2 |' in text
   assert '| 8 |' not in text
 
 
 def test_equal_scores_are_no_trend():
   same = {row: {'prior_bits_per_code': 1.0} for row in _PAPER}
-  assert 'bits_per_code: 0 of 3' in comparison.table(_PAPER, same)
+  assert 'bits_per_code: 0 of 3' in paper_table.table(_PAPER, same)
+
+
+def test_rows_whose_intervals_overlap_cannot_be_told_apart():
+  paper = {'2': {'fvd': 120.0}, '4': {'fvd': 110.0}, '8': {'fvd': 103.0}}
+  row = lambda low, high: {'fvd': (low + high) / 2, 'fvd_low': low, 'fvd_high': high}
+  measured = {'2': row(20, 30), '4': row(18, 22), '8': row(5, 10)}
+  text = paper_table.table(paper, measured)
+  assert '3 of 3 pairs of rows compare as in the paper; 2 and 4 cannot be told apart' in text

@@ -11,15 +11,16 @@ import pytest
 
 from tests.evaluation import published_weights
 from tests.goldens import recipe
-from videogpt_jax.evaluation import evaluate, i3d_weights, lpips, networks, protocols, report
-from videogpt_jax.evaluation.clips import ArrayClips
+from videogpt_jax.evaluation import compare, i3d_weights, lpips, networks, protocols, record
+from videogpt_jax.evaluation.clip_sets import ArrayClips
 from videogpt_jax.evaluation.extract import Extractor
+from videogpt_jax.evaluation.feature_networks import FeatureNetwork
 
 _ROOT = pathlib.Path(__file__).parents[2]
 _ALL = protocols.PROTOCOLS['all']
 _PROJECTION = recipe.parameter('projection', (4 * 8 * 7 * 3, 5), 'test')
 _STANDIN = Extractor(lambda clips: clips.reshape(len(clips), -1) / 255.0 @ _PROJECTION)
-_NETWORKS = networks.Networks(i3d=_STANDIN, c3d=_STANDIN)
+_NETWORKS = networks.Networks(FeatureNetwork('i3d', _STANDIN), _STANDIN)
 
 
 def _clips(n, seed=0, noise=0.0):
@@ -32,8 +33,8 @@ def _evaluate(samples, reference, protocol=_ALL, **kwargs):
   sets = {name: kwargs.pop(name) for name in ('reconstructions', 'paired') if name in kwargs}
   if 'reconstructions' in sets:
     sets['reconstructions'] = ArrayClips(sets['reconstructions'])
-  clip_sets = evaluate.ClipSets(ArrayClips(reference), ArrayClips(samples), **sets)
-  return evaluate.evaluate(clip_sets, protocol, kwargs.pop('networks', _NETWORKS), **kwargs)
+  clip_sets = compare.ClipSets(ArrayClips(reference), ArrayClips(samples), **sets)
+  return compare.compare(clip_sets, protocol, kwargs.pop('networks', _NETWORKS), **kwargs)
 
 
 def test_identical_sets_score_zero():
@@ -45,7 +46,14 @@ def test_identical_sets_score_zero():
 def test_scores_do_not_depend_on_the_batch_size():
   samples, reference = _clips(23, 1, 0.3), _clips(19)
   one, other = (_evaluate(samples, reference, batch_size=n)['scores'] for n in (4, 23))
-  assert one.keys() == other.keys() == {'fvd', 'kvd', 'inception_score'}
+  assert (
+    one.keys()
+    == other.keys()
+    == {
+      *('fvd', 'fvd_infinity', 'kvd', 'inception_score'),
+      *('precision', 'recall', 'density', 'coverage'),
+    }
+  )
   for name, value in one.items():
     assert other[name] == pytest.approx(value, rel=1e-5)
 
@@ -64,9 +72,9 @@ def test_the_record_holds_what_it_takes_to_repeat_it(tmp_path):
   assert result['sets']['reference']['n_clips'] == 9
   assert result['clip']['size_t_h_w_c'] == [4, 8, 7, 3]
   assert result['code_version'] != 'unknown' or not (_ROOT / '.git').exists()
-  report.write(result, tmp_path / 'deep' / 'result.json')
+  record.write(result, tmp_path / 'deep' / 'result.json')
   assert json.loads((tmp_path / 'deep' / 'result.json').read_text()) == result
-  text = report.summarise(result)
+  text = record.summarise(result)
   for part in ('missing lpips', 'fvd_star', ' +- ', 'seed 4'):
     assert part in text
   again = _evaluate(samples, reference, protocol, reconstructions=_clips(9, 0, 0.02), seed=4)
@@ -96,8 +104,13 @@ def test_paired_scores_compare_clip_by_clip(tmp_path):
   assert 0.5 < result['scores']['ssim'] < 1
   assert {'fvd, kvd', 'inception_score', 'lpips'} == set(result['missing'])
   same = _evaluate(big(reference), big(reference), networks=networks.Networks(), paired=True)
-  report.write(same, tmp_path / 'same.json')  # an infinite PSNR is no JSON number
-  assert json.loads((tmp_path / 'same.json').read_text())['scores']['psnr'] == 'inf'
+  record.write(same, tmp_path / 'same.json')
+  exact = json.loads((tmp_path / 'same.json').read_text())['scores']
+  assert exact['psnr'] == pytest.approx(10 * np.log10(12 * 255**2), abs=1e-4)
+  flat = np.zeros_like(reference)
+  result = _evaluate(big(flat), big(flat), networks=networks.Networks(), paired=True)
+  record.write(result, tmp_path / 'flat.json')  # NaN is no JSON number
+  assert json.loads((tmp_path / 'flat.json').read_text())['scores']['nmse'] == 'nan'
   with pytest.raises(ValueError, match='as many samples'):
     _evaluate(big(samples), big(reference[:4]), networks=networks.Networks(), paired=True)
 
@@ -105,25 +118,25 @@ def test_paired_scores_compare_clip_by_clip(tmp_path):
 def test_doubtful_comparisons_are_warned_of(tmp_path):
   assert _evaluate(_clips(4), _clips(4))['warnings'] == []
   (warning,) = _evaluate(_clips(4), _clips(5))['warnings']
-  assert 'differ in number' in warning
+  assert 'differ in size' in warning
   lossy = ArrayClips(_clips(4))
   lossy.lossy = '.mp4'
-  sets = evaluate.ClipSets(lossy, ArrayClips(_clips(4)))
-  (warning,) = evaluate.evaluate(sets, _ALL, _NETWORKS)['warnings']
+  sets = compare.ClipSets(lossy, ArrayClips(_clips(4)))
+  (warning,) = compare.compare(sets, _ALL, _NETWORKS)['warnings']
   assert 'the reference set has lossy files (.mp4)' in warning
   other = protocols.Protocol('videogpt', 4, 1, 'this test')
   (warning,) = _evaluate(_clips(4), _clips(4), other)['warnings']
-  assert 'not what the name videogpt stands for' in warning
+  assert 'are not the protocol videogpt' in warning
 
 
 def test_a_tokenizer_is_scored_without_samples():
-  sets = evaluate.ClipSets(ArrayClips(_clips(9)), reconstructions=ArrayClips(_clips(9, noise=0.02)))
-  alone = evaluate.evaluate(sets, _ALL, _NETWORKS)['scores']
+  sets = compare.ClipSets(ArrayClips(_clips(9)), reconstructions=ArrayClips(_clips(9, noise=0.02)))
+  alone = compare.compare(sets, _ALL, _NETWORKS)['scores']
   assert not {'fvd', 'fvd_star', 'inception_score'} & alone.keys()
   full = _evaluate(_clips(9, 1), _clips(9), reconstructions=_clips(9, noise=0.02))['scores']
   assert alone == {name: full[name] for name in alone} and 'r_fvd' in alone
   with pytest.raises(ValueError, match='there must be samples'):
-    evaluate.ClipSets(ArrayClips(_clips(9)))
+    compare.ClipSets(ArrayClips(_clips(9)))
 
 
 def test_clips_are_looked_at_where_nothing_can_be_scored():
@@ -138,12 +151,12 @@ def test_clips_are_looked_at_where_nothing_can_be_scored():
 
 def test_a_tokenizer_alone_is_scored_on_fewer_clips_than_a_protocol_has():
   reference, seen = ArrayClips(_clips(5)), ArrayClips(_clips(5, 0, 0.1))
-  sets = evaluate.ClipSets(reference, reconstructions=seen)
+  sets = compare.ClipSets(reference, reconstructions=seen)
   protocol = protocols.PROTOCOLS['videogpt']
-  scores = evaluate.evaluate(sets, protocol, networks.Networks())['scores']
+  scores = compare.compare(sets, protocol, networks.Networks())['scores']
   assert scores['reconstruction_psnr'] > 0
   with pytest.raises(ValueError, match='protocol videogpt needs'):
-    evaluate.evaluate(sets, protocol, _NETWORKS)
+    compare.compare(sets, protocol, _NETWORKS)
 
 
 def test_bad_sets_are_refused():
@@ -165,7 +178,7 @@ def test_the_program_scores_two_folders(tmp_path):
   run = lambda *flags: subprocess.run(
     [*command, *flags], capture_output=True, text=True, cwd=_ROOT, env=_environment(1)
   )
-  good = run('--protocol=all')
+  good = run('--protocol=all', '--fvd_weights=')
   assert good.returncode == 0, good.stderr
   assert 'psnr' in good.stdout and 'missing fvd, kvd: give --fvd_weights' in good.stdout
   assert json.loads((tmp_path / 'out.json').read_text())['protocol']['name'] == 'all'
@@ -181,13 +194,42 @@ def test_the_program_scores_two_folders(tmp_path):
   refusals = {
     (): 'protocol videogpt needs 2560 samples',
     ('--float_range=0',): '--float_range (0) must be two numbers',
-    (f'--workdir={tmp_path}',): 'leave it or --samples, --reference, --paired out',
+    (f'--workdir={tmp_path}',): 'omit it or --samples, --reference, --paired',
+    (f'--model={tmp_path}',): 'omit it or --samples, --reference, --paired',
   }
   for flags, message in refusals.items():
     bad = run(*flags)
     assert bad.returncode == 1
     last = bad.stderr.splitlines()[-1]
     assert last.startswith('error: ') and message in last and 'Traceback' not in bad.stderr
+
+
+REFUSED = {
+  'bair_gpt': ([], 'is a checkpoint, which does not state its data set; give one with --config'),
+  'file.ckpt': ([], 'is a checkpoint, which does not state its data set; give one with --config'),
+  'nowhere': ([], 'nowhere: no such file or folder, and no published model of this name'),
+  'folder': ([], 'the folder folder is neither a run, which has a config.json, nor an export'),
+  './file.ckpt': (
+    [f'--config={_ROOT}/configs/demo.py'],
+    '--out is missing; samples of ./file.ckpt',
+  ),
+}
+
+
+@pytest.mark.parametrize('model', REFUSED)
+def test_a_model_that_cannot_be_scored_is_refused(model, tmp_path):
+  cached = tmp_path / '.cache' / 'videogpt' / 'bair_gpt'
+  cached.parent.mkdir(parents=True)
+  cached.touch()
+  (tmp_path / 'file.ckpt').touch()
+  (tmp_path / 'folder').mkdir()
+  flags, message = REFUSED[model]
+  command = [sys.executable, '-m', 'videogpt_jax.evaluate', f'--model={model}', *flags]
+  environment = _environment(1) | {'HOME': str(tmp_path)}
+  done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
+  assert done.returncode == 1
+  (line,) = done.stderr.splitlines()
+  assert message in line
 
 
 def test_eight_devices_score_as_one_does():
@@ -219,7 +261,9 @@ def _score():
   """All scores of 11 clips, which 8 devices do not divide, with a smaller last batch."""
   network = lpips.import_lpips(*published_weights.lpips('alex'))
   standin = Extractor(lambda clips: jnp.mean(clips / 255.0, axis=(2, 3)).reshape(len(clips), -1))
-  nets = networks.Networks(standin, standin, Extractor(networks.framewise_lpips, network))
+  nets = networks.Networks(
+    FeatureNetwork('i3d', standin), standin, Extractor(networks.framewise_lpips, network)
+  )
   clips = [v.repeat(4, axis=2).repeat(6, axis=3) for v in (_clips(11, 1, 0.3), _clips(11))]
   return _evaluate(*clips, networks=nets, paired=True, batch_size=8)['scores']
 
@@ -229,7 +273,7 @@ def test_fvd_of_digits_grows_with_added_noise():
   from videogpt_jax.input import DatasetConfig, test_batches
 
   network = i3d_weights.import_i3d(published_weights.i3d())
-  nets = networks.Networks(i3d=Extractor(networks.i3d_features, network))
+  nets = networks.Networks(FeatureNetwork('i3d', Extractor(networks.i3d_features, network)))
   (batch,) = test_batches(DatasetConfig(n_test_clips=6, sequence_length=9), batch_size=6)
   video = batch['video'] + 0.5
   noise = np.random.default_rng(0).standard_normal(video.shape, dtype=np.float32)

@@ -1,0 +1,105 @@
+"""A network of the user's, and features of real clips that are computed once."""
+
+import numpy as np
+import pytest
+
+from videogpt_jax.evaluation import features, networks, protocols
+from videogpt_jax.evaluation.clip_sets import ArrayClips
+from videogpt_jax.evaluation.compare import ClipSets, compare
+from videogpt_jax.evaluation.feature_networks import FeatureNetwork
+from videogpt_jax.evaluation.weights import Provenance
+
+_ALL = protocols.PROTOCOLS['all']
+
+
+def _clips(n, seed=0):
+  video = np.random.default_rng(seed).integers(0, 256, (n, 3, 5, 4, 3), dtype=np.uint8)
+  return ArrayClips(video)
+
+
+def _network(name='made_up', calls=None, digest='00', value=None):
+  def run(clips):
+    if calls is not None:
+      calls.append(len(clips))
+    means = clips.mean(axis=(2, 3)).reshape(len(clips), -1)
+    return means if value is None else np.full_like(means, value)
+
+  return FeatureNetwork(name, run, [Provenance('w', 1, digest, 'a test')], 'as it is')
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path, monkeypatch):
+  monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+
+
+def test_a_users_network_scores_under_its_own_name(tmp_path, monkeypatch):
+  code = """def brightness(file):
+  return lambda clips: clips.mean(axis=(2, 3)).reshape(len(clips), -1)
+"""
+  (tmp_path / 'my_features.py').write_text(code)
+  monkeypatch.syspath_prepend(tmp_path)
+  found = networks.load_networks(None, feature_network='my_features:brightness')
+  result = compare(ClipSets(_clips(9), _clips(8, 1)), _ALL, found)
+  assert {'fvd_brightness', 'kvd_brightness', 'precision_brightness'} <= result['scores'].keys()
+  assert 'fvd' not in result['scores'] and 'my_features' in result['feature_input']
+  with pytest.raises(ValueError, match='must be MODULE:FUNCTION'):
+    networks.load_networks(feature_network='my_features:nothing')
+
+
+def test_a_network_that_returns_nan_is_named():
+  sets = ClipSets(_clips(9), _clips(8, 1))
+  bad = networks.Networks(_network(value=np.nan))
+  with pytest.raises(ValueError, match='network made_up returns NaN or infinity for clip 0'):
+    compare(sets, _ALL, bad)
+  wrong = networks.Networks(FeatureNetwork('wrong', lambda clips: np.zeros(3)))
+  with pytest.raises(ValueError, match=r'must return \[8 D\]|must return \[9 D\]'):
+    compare(sets, _ALL, wrong)
+
+
+def test_real_clips_go_through_a_network_once():
+  calls = []
+  network, wanted = _network(calls=calls), np.array([1, 3, 4])
+  first = features.of_reference(_clips(9), wanted, network)
+  again = features.of_reference(_clips(9), wanted[:2], network)
+  assert calls == [3]
+  np.testing.assert_array_equal(first.features.values, again.features.values)
+  more = features.of_reference(_clips(9), np.array([0, 3]), network)
+  assert calls == [3, 1] and more.features.indices.tolist() == [0, 1, 3, 4]
+  features.of_reference(_clips(9, seed=1), wanted, network)  # other clips
+  features.of_reference(_clips(9), wanted, _network(calls=calls, digest='01'))  # other weights
+  assert calls == [3, 1, 3, 3]
+
+
+def test_a_file_of_features_stands_for_its_clips(tmp_path):
+  file, network = tmp_path / 'real.safetensors', networks.Networks(_network())
+  whole = compare(ClipSets(_clips(9), _clips(8, 1)), _ALL, network, save_reference=file)
+  stored = features.open_reference(str(file))
+  assert compare(ClipSets(stored, _clips(8, 1)), _ALL, network)['scores'] == whole['scores']
+  with pytest.raises(ValueError, match='features of another network'):
+    compare(ClipSets(stored, _clips(8, 1)), _ALL, networks.Networks(_network(digest='01')))
+  with pytest.raises(ValueError, match='features without clips'):
+    ClipSets(stored, _clips(8, 1), paired=True)
+  file.write_bytes(b'nothing')
+  with pytest.raises(ValueError, match='as features of clips'):
+    features.open_reference(str(file))
+
+
+def test_the_best_of_several_samples_counts():
+  protocol = protocols.Protocol('small', 3, 1, 'this test', samples_per_clip=2)
+  real = np.repeat(np.repeat(_clips(3).read(range(3)), 2, axis=2), 2, axis=3)
+  samples = np.repeat(real, 2, axis=0)
+  samples[1::2] = 255 - samples[1::2]  # every other sample is bad
+  result = compare(ClipSets(ArrayClips(real), ArrayClips(samples)), protocol, networks.Networks())
+  assert result['scores']['best_psnr'] == pytest.approx(58.92, abs=0.01)
+  with pytest.raises(ValueError, match='protocol small needs 6 samples'):
+    compare(ClipSets(ArrayClips(real), ArrayClips(samples[:5])), protocol, networks.Networks())
+
+
+def test_protocols_say_what_they_need():
+  with pytest.raises(ValueError, match='protocol k600 scores 16 frames of which 5 are given'):
+    protocols.PROTOCOLS['k600'].check_frames(1, 16)
+  paper = protocols.draw(protocols.PROTOCOLS['videogpt'], 2560, 600)
+  assert (paper.reference == paper.reference[0]).all() and len(paper.others) == 256
+  assert not set(paper.others) & set(paper.reference[0])
+  few = protocols.draw(protocols.PROTOCOLS['tganv2-is'], 20480, 5)
+  assert few.reference.shape == few.samples.shape == (10, 2048)

@@ -1,0 +1,82 @@
+"""Intervals contain what they are for, and scores against the number of clips tend to the truth."""
+
+import numpy as np
+import pytest
+
+from videogpt_jax.evaluation import intervals, manifold, sample_size, scoring
+from videogpt_jax.evaluation.features import Features
+from videogpt_jax.evaluation.frechet import frechet_distance, gaussian
+from videogpt_jax.evaluation.scoring import Trials
+
+_N, _D, _TRIALS = 150, 4, 200
+_SHIFT, _SCALE = 0.3, 1.3
+
+
+def _sets(rng):
+  """Two sets of features, whose Frechet distance is |shift|^2 + D (scale - 1)^2."""
+  return rng.standard_normal((_N, _D)), _SHIFT + _SCALE * rng.standard_normal((_N, _D))
+
+
+def _trials(values):
+  every = np.arange(len(values))
+  return Trials(Features(every, values), every[None])
+
+
+def test_intervals_contain_a_known_distance():
+  rng = np.random.default_rng(0)
+  known = _D * (_SHIFT**2 + (_SCALE - 1) ** 2)
+  draws = [[gaussian(x) for x in _sets(rng)] for _ in range(1000)]
+  expected = np.mean([frechet_distance(*pair) for pair in draws])  # at these numbers of clips
+  hits = np.zeros(2)
+  for _ in range(_TRIALS):
+    a, b = _sets(rng)
+    fvd = scoring.fvd(_trials(a), _trials(b))
+    low, high = fvd.interval
+    shift = sample_size.curve(a, b).limit - fvd.value
+    hits += low <= expected <= high, low + shift <= known <= high + shift
+  assert expected > 1.05 * known  # the bias that only the limit is without
+  assert (hits / _TRIALS >= 0.9).all() and (hits / _TRIALS <= 0.99).all(), hits
+
+
+def test_intervals_of_means_contain_the_mean():
+  rng, hits = np.random.default_rng(0), 0
+  for _ in range(_TRIALS):
+    low, high = intervals.of_mean(rng.exponential(size=100))
+    hits += low <= 1 <= high
+  assert 0.9 <= hits / _TRIALS <= 0.99
+
+
+def test_the_floor_is_that_of_as_many_clips():
+  rng = np.random.default_rng(0)
+  floors = sample_size.floor(rng.standard_normal((300, 4)), 100)
+  fresh = [
+    frechet_distance(*(gaussian(x) for x in rng.standard_normal((2, 100, 4)))) for _ in range(200)
+  ]
+  assert np.mean(floors) == pytest.approx(np.mean(fresh), rel=0.3)
+
+
+def test_paired_sets_are_resampled_together():
+  rng = np.random.default_rng(0)
+  a = rng.standard_normal((200, 4))
+  b = a + 0.01 * rng.standard_normal(a.shape)
+  widths = [np.ptp(scoring.fvd(_trials(a), _trials(b), paired).interval) for paired in (1, 0)]
+  assert widths[0] < 0.1 * widths[1]
+
+
+def test_quality_and_variety_are_told_apart():
+  rng = np.random.default_rng(0)
+  real = rng.standard_normal((300, 3))
+  same = manifold.manifold_scores(rng.standard_normal((300, 3)), real)
+  assert min(same['precision'], same['recall'], same['coverage']) > 0.8
+  assert same['density'] == pytest.approx(1, abs=0.15)
+  one_place = manifold.manifold_scores(real[:1] + 0.01 * rng.standard_normal((300, 3)), real)
+  assert one_place['precision'] > 0.9 and one_place['recall'] < 0.1 > one_place['coverage']
+  elsewhere = manifold.manifold_scores(50 + real, real)
+  assert elsewhere == {'precision': 0, 'recall': 0, 'density': 0, 'coverage': 0}
+  with pytest.raises(ValueError, match='more than 5 clips'):
+    manifold.manifold_scores(real[:5], real)
+
+
+def test_intervals_overlap_where_they_share_a_point():
+  assert intervals.overlap((0, 2), (1, 3)) and intervals.overlap((0, 3), (1, 2))
+  assert not intervals.overlap((0, 1), (2, 3))

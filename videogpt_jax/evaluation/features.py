@@ -1,0 +1,178 @@
+"""Features of the clips of a set, and their cache.
+
+Features of reference clips are kept in `videogpt_jax/features` in $XDG_CACHE_HOME (by default
+~/.cache), by network and by the digest of the set, so that each real clip goes through a network
+once. The files may be deleted at any time, and one may be scored against in place of its clips.
+"""
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from videogpt_jax.errors import UserError
+from videogpt_jax.evaluation.clip_sets import ClipConfig, Clips, open_clips
+from videogpt_jax.evaluation.converted import cache_folder, write_atomically
+from videogpt_jax.evaluation.feature_networks import FeatureNetwork
+from videogpt_jax.progress import ProgressLine
+
+
+@dataclasses.dataclass(frozen=True)
+class Features:
+  """Features of some clips of a set.
+
+  Attributes:
+    indices: int64 [n], the clips, sorted.
+    values: float32 [n D].
+  """
+
+  indices: np.ndarray
+  values: np.ndarray
+
+  def places(self, clips: np.ndarray) -> np.ndarray:
+    """Returns where the features of clips are in `values`; int, of the shape of `clips`."""
+    return np.searchsorted(self.indices, clips)
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredSet:
+  """A set of clips of which only the features are there.
+
+  Attributes:
+    origin: file that holds them.
+    features: of all clips.
+    network: identity of the network.
+    size: (T, H, W, C) of the clips.
+    lossy: see `Clips`.
+    digest: of the clips.
+  """
+
+  origin: str
+  features: Features
+  network: str
+  size: tuple[int, ...]
+  lossy: str
+  digest: str
+
+  def __len__(self) -> int:
+    return len(self.features.indices)
+
+
+def extract(
+  clips: Clips,
+  wanted: np.ndarray,
+  networks: Mapping[str, Callable[[np.ndarray], np.ndarray]],
+  batch_size: int = 16,
+) -> dict[str, Features]:
+  """Runs networks on clips of a set, each clip read once; without networks only reads them.
+
+  Args:
+    clips: the set.
+    wanted: int, of any shape, the clips.
+    networks: by name, uint8 [N T H W 3] -> float32 [N D].
+    batch_size: N.
+  """
+  indices = np.unique(wanted)
+  parts, line = {name: [] for name in networks}, ProgressLine()
+  for start in range(0, len(indices), batch_size):
+    video = clips.read(indices[start : start + batch_size])
+    for name, network in networks.items():
+      parts[name].append(network(video))
+    if networks:
+      line.show(f'{clips.origin}: features of {start + len(video)}/{len(indices)} clips')
+  line.close()
+  return {
+    name: Features(indices, np.concatenate(rows) if rows else np.zeros((0, 1), np.float32))
+    for name, rows in parts.items()
+  }
+
+
+def of_reference(
+  clips: Clips | StoredSet, wanted: np.ndarray, network: FeatureNetwork, batch_size: int = 16
+) -> StoredSet:
+  """Returns the features of reference clips, computing only those that the cache lacks.
+
+  The cache holds features of networks with files, which identify them, and of no others.
+
+  Raises:
+    UserError: the stored features are of another network.
+  """
+  if isinstance(clips, StoredSet):
+    if clips.network != network.identity:
+      raise UserError(
+        f'{clips.origin} holds features of another network or input ({clips.network}, not '
+        f'{network.identity}); save them again with the network that you score with'
+      )
+    return clips
+  digest = clips.digest()
+  key = hashlib.sha256(f'{network.identity} {digest}'.encode()).hexdigest()[:32]
+  file = cache_folder('features') / f'{network.name}-{key}.safetensors'
+  found = _found(file) if network.files else None
+  known = np.isin(wanted, found.indices) if found else np.zeros(np.shape(wanted), bool)
+  if not known.all():
+    new = extract(clips, np.asarray(wanted)[~known], {'': network}, batch_size)['']
+    found = _merged(found, new) if found else new
+  size = clips.read([0]).shape[1:]
+  stored = StoredSet(clips.origin, found, network.identity, size, clips.lossy, digest)
+  if network.files and not known.all():
+    write_atomically(file, lambda temporary: save(stored, temporary))
+  return stored
+
+
+def _merged(a: Features, b: Features) -> Features:
+  indices = np.concatenate([a.indices, b.indices])
+  order = np.argsort(indices)
+  return Features(indices[order], np.concatenate([a.values, b.values])[order])
+
+
+def save(stored: StoredSet, file: pathlib.Path) -> None:
+  """Writes features of a set of clips, and what they are of."""
+  about = {
+    'network': stored.network,
+    'size': json.dumps(list(stored.size)),
+    'lossy': stored.lossy,
+    'digest': stored.digest,
+  }
+  arrays = dataclasses.asdict(stored.features)
+  safetensors.numpy.save_file(arrays, file, {'videogpt_jax_features': json.dumps(about)})
+
+
+def open_stored(file: pathlib.Path) -> StoredSet:
+  """Opens a file of features.
+
+  Raises:
+    UserError: it holds no features.
+  """
+  try:
+    with safetensors.safe_open(file, 'numpy') as opened:
+      about = json.loads(opened.metadata()['videogpt_jax_features'])
+      features = Features(opened.get_tensor('indices'), opened.get_tensor('values'))
+  except (OSError, TypeError, KeyError, ValueError, safetensors.SafetensorError) as error:
+    raise UserError(
+      f'cannot read {file} as features of clips ({error}); make one with --save_reference'
+    ) from error
+  # In a set of its own, a clip's number is its place.
+  features = Features(np.arange(len(features.values)), features.values)
+  size = tuple(json.loads(about.pop('size')))
+  return StoredSet(str(file), features, size=size, **about)
+
+
+def open_reference(path: str, config: ClipConfig | None = None) -> Clips | StoredSet:
+  """Opens reference clips, or a file of their features (`.safetensors`)."""
+  if path.endswith('.safetensors'):
+    return open_stored(pathlib.Path(path))
+  return open_clips(path, config)
+
+
+def _found(file: pathlib.Path) -> Features | None:
+  """Returns cached features, or None if there are none or they are damaged."""
+  try:
+    arrays = safetensors.numpy.load_file(file)
+    return Features(arrays['indices'], arrays['values'])
+  except (OSError, KeyError, ValueError, safetensors.SafetensorError):
+    return None

@@ -1,0 +1,64 @@
+"""The closing lines of a run: each file and each figure."""
+
+from etils.epath import Path
+
+from videogpt_jax.training.logging import duration, read_metrics
+
+FILES = {
+  'samples.mp4': 'generated videos, as a grid with their classes',
+  'samples.gif': 'the same',
+  'samples': 'each generated video apart; samples.json says how they were drawn',
+  'reconstructions.gif': 'held-out clips, each original above its reconstruction',
+  'nearest.gif': 'samples, each above the training clips nearest to it',
+  'evaluation.json': 'the scores of samples, with all that they depend on',
+  'metrics.json': 'the figures below',
+  'config.json': 'the configuration, as resolved',
+  'tensorboard': 'events: tensorboard --logdir on this folder',
+  'vqvae/checkpoints': 'the trained VQ-VAE',
+  'vqvae/best': 'the one with the lowest held-out loss, which is used',
+  'prior/checkpoints': 'the trained prior',
+  'prior/best': 'the one with the lowest held-out loss, which is used',
+}
+
+UNITS = {
+  'reconstruction_loss': "held-out clips' squared error / 0.06, the published loss",
+  'reconstruction_psnr': 'dB, of held-out clips',
+  'codebook_perplexity': 'codes, effectively used by held-out clips',
+  'codebook_usage': 'of the codes occur in held-out clips',
+  'prior_bits_per_code': "bits a code of held-out clips, the prior's cross-entropy",
+  'prior_nats_per_code': 'nats a code, the same',
+  'prior_bits_per_pixel_dim': "bits of codes a pixel and colour, without the decoder's error",
+  'unigram_bits_per_code': 'bits a code, what their frequencies alone could reach',
+  'vqvae_goodput': "of the VQ-VAE's training time went into steps that count",
+  'prior_goodput': "of the prior's training time went into steps that count",
+  'fvd': 'samples against held-out clips, I3D logits',
+  'fvd_star': 'samples against reconstructions: the part of the prior',
+  'r_fvd': 'reconstructions against held-out clips: the part of the VQ-VAE',
+  'fvd_floor': 'held-out clips against others, as many',
+  'fvd_infinity': 'FVD, extrapolated to endless clips',
+  'precision': 'of the samples lie among real clips',
+  'recall': 'of the real clips lie among samples',
+  'density': 'real neighbourhoods of a sample, of 5',
+  'coverage': 'of the real clips have a sample near',
+  'class_accuracy': 'of the samples show their class, by a classifier',
+  'class_accuracy_real': 'of the held-out clips show theirs, by the same',
+  'nearest_training_samples': 'from the nearest training clip, RMS of pixels in [0, 1]',
+  'nearest_training_held_out': 'the same, of held-out clips',
+  'fvd_seconds': 'seconds for all scores of samples',
+  'sample_seconds_per_clip': 'seconds a generated video, compiling left out',
+}
+
+
+def summary(path: Path, seconds: float) -> str:
+  """Returns the closing lines: each file and each figure."""
+  lines = [f'Done in {duration(seconds)}. In {path}:']
+  lines += [f'  {file:22s} {text}' for file, text in FILES.items() if (path / file).exists()]
+  lines += ['Figures:']
+  metrics = read_metrics(path)
+  ends = {name: (f'{name}_low', f'{name}_high') for name in metrics}
+  for name in sorted(metrics.keys() - {end for pair in ends.values() for end in pair}):
+    interval = ''
+    if ends[name][0] in metrics:
+      interval = '95 %: {:.4g} to {:.4g}'.format(*(metrics[end] for end in ends[name]))
+    lines.append(f'  {name:24s} {metrics[name]:10.4f}  {interval:26s}  {UNITS.get(name, "")}')
+  return '\n'.join(lines)
