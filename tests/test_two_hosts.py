@@ -1,7 +1,9 @@
-"""The whole command in two processes, and a notice that reaches only one of them."""
+"""The whole command in two processes; a notice that reaches only one; one that is gone."""
 
 import json
+import re
 import signal
+import time
 
 import numpy as np
 import pytest
@@ -39,37 +41,80 @@ def test_two_processes_do_the_whole_job_and_one_tells_of_it(tmp_path):
   assert scored.returncode == 0, scored.stderr
 
 
-def test_a_notice_to_one_process_stops_both_and_nothing_is_lost(tmp_path):
-  def command(name):
-    return [
-      'videogpt_jax.main',
-      CONFIG,
-      f'--workdir={tmp_path / name}',
-      '--stages=vqvae',
-      '--config.vqvae_training.steps=100',
-      '--config.vqvae_training.log_every=1',
-      '--config.vqvae_training.checkpoint_every=1000',
-      '--config.vqvae_training.evaluate_every=1000',
-    ]
+def command(workdir, checkpoint_every=1000):
+  return [
+    'videogpt_jax.main',
+    CONFIG,
+    f'--workdir={workdir}',
+    '--stages=vqvae',
+    '--config.vqvae_training.steps=100',
+    '--config.vqvae_training.log_every=1',
+    f'--config.vqvae_training.checkpoint_every={checkpoint_every}',
+    '--config.vqvae_training.evaluate_every=1000',
+  ]
 
-  def losses(out):
-    lines = [line for line in out.splitlines() if ' loss ' in line]
-    step = lambda line: int(line.split(' step ')[1].split('/')[0])
-    return {step(line): line.split(' loss ')[1] for line in lines}
 
-  [whole, _] = finish(start_two(command('whole'), devices=1))
-  processes = start_two(command('cut'), devices=1)
-  begun = ''
-  while ' step   2/' not in begun:
+def losses(out):
+  lines = [line for line in out.splitlines() if ' loss ' in line]
+  step = lambda line: int(line.split(' step ')[1].split('/')[0])
+  return {step(line): line.split(' loss ')[1] for line in lines}
+
+
+def begin(command, step):
+  """Starts both and returns them, with what the first one has printed up to a step."""
+  processes, begun = start_two(command, devices=1), ''
+  while f' step {step:3d}/' not in begun:
     begun += processes[0].stdout.readline()
+    assert processes[0].poll() is None, processes[0].stderr.read()
+  return processes, begun
+
+
+@pytest.fixture(scope='module')
+def whole(tmp_path_factory):
+  """The losses and scores of a run of two processes that nothing interrupted."""
+  workdir = tmp_path_factory.mktemp('whole') / 'run'
+  [out, _] = finish(start_two(command(workdir), devices=1))
+  return losses(out), scores(workdir)
+
+
+def scores(workdir):
+  assert (workdir / 'vqvae' / 'checkpoints' / '100').is_dir()
+  told = json.loads((workdir / 'metrics.json').read_text())
+  assert 0 < told.pop('vqvae_goodput') < 1
+  return told
+
+
+def test_a_notice_to_one_process_stops_both_and_nothing_is_lost(tmp_path, whole):
+  processes, begun = begin(command(tmp_path), 2)
   processes[1].send_signal(signal.SIGTERM)
   begun += finish(processes, status=75)[0]
-  [resumed, _] = finish(start_two(command('cut'), devices=1))
+  [resumed, _] = finish(start_two(command(tmp_path), devices=1))
   first, rest = losses(begun), losses(resumed)
   assert max(first) < 100
   assert min(rest) == max(first) + 1
-  assert first | rest == losses(whole)
-  for name in ('whole', 'cut'):
-    assert (tmp_path / name / 'vqvae' / 'checkpoints' / '100').is_dir()
-  scores = [json.loads((tmp_path / name / 'metrics.json').read_text()) for name in ('whole', 'cut')]
-  np.testing.assert_equal(scores[0], scores[1])
+  assert first | rest == whole[0]
+  np.testing.assert_equal(scores(tmp_path), whole[1])
+
+
+def test_a_process_that_stops_or_is_killed_ends_the_other_which_names_it(tmp_path, whole):
+  """Restarted each time, they end with the same scores."""
+  cut, printed = command(tmp_path, checkpoint_every=20), ''
+  for how, step in ((signal.SIGSTOP, 5), (signal.SIGKILL, 45)):
+    processes, begun = begin(cut, step)
+    printed += begun
+    processes[1].send_signal(how)
+    before = time.monotonic()
+    _, errors = processes[0].communicate(timeout=120)
+    assert time.monotonic() - before < 60
+    assert processes[0].returncode not in (0, 75)
+    gone = r'host \S+ \(process 1\), last in .*(has not answered|is gone)'
+    assert re.search(gone, errors), errors
+    assert 'the same command on all hosts resumes' in errors
+    processes[1].kill()
+    processes[1].communicate()
+  [resumed, _] = finish(start_two(cut, devices=1))
+  assert min(losses(resumed)) == 41
+  assert losses(printed) | losses(resumed) == {**whole[0], **losses(resumed)}
+  assert all(loss == whole[0][step] for step, loss in losses(resumed).items())
+  np.testing.assert_equal(scores(tmp_path), whole[1])
+  assert not (tmp_path / '.hosts').exists()

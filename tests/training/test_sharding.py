@@ -10,8 +10,10 @@ from jax.sharding import PartitionSpec as P
 
 from configs import bair, modern, ucf101
 from videogpt_jax.config import from_dict
-from videogpt_jax.stages.train_prior import Tokenizer, prior_stage
+from videogpt_jax.errors import UserError
+from videogpt_jax.stages.train_prior import prior_stage
 from videogpt_jax.stages.train_vqvae import vqvae_stage
+from videogpt_jax.tokenizer import abstract_tokenizer
 from videogpt_jax.training.optimizer import OptimizerConfig
 from videogpt_jax.training.sharding import (
   MeshConfig,
@@ -34,12 +36,12 @@ def test_minus_one_takes_the_devices_that_are_left():
 
 @pytest.mark.parametrize('sizes', [(3, 1, 1), (-1, 3, 1), (16, 1, 1), (2, 2, 1)])
 def test_meshes_that_do_not_fit_are_refused(sizes):
-  with pytest.raises(ValueError, match='does not divide the 8 devices'):
+  with pytest.raises(UserError, match='does not divide the 8 devices'):
     make_mesh(MeshConfig(*sizes))
 
 
 def test_a_batch_that_cannot_be_shared_out_names_those_that_can():
-  with pytest.raises(ValueError, match=r'batch_size \(12\) .* use 8 or 16'):
+  with pytest.raises(UserError, match=r'batch_size \(12\) .* use 8 or 16'):
     check_batch(12, make_mesh(MeshConfig(4, 2, 1)))
 
 
@@ -64,9 +66,9 @@ def test_the_table_places_parameters_and_what_belongs_to_them():
 def test_heads_and_positions_that_cannot_be_shared_out_are_refused():
   mesh = make_mesh(MeshConfig(tensor=2, sequence=2))
   check_prior(8, 64, mesh)
-  with pytest.raises(ValueError, match=r'n_heads \(6\) .* \(2 \* 2\); use 8 heads'):
+  with pytest.raises(UserError, match=r'n_heads \(6\) .* \(2 \* 2\); use 8 heads'):
     check_prior(6, 64, mesh)
-  with pytest.raises(ValueError, match=r'the 63 codes .* mesh.sequence \(2\)'):
+  with pytest.raises(UserError, match=r'the 63 codes .* mesh.sequence \(2\)'):
     check_prior(8, 63, mesh)
 
 
@@ -74,10 +76,12 @@ def test_heads_and_positions_that_cannot_be_shared_out_are_refused():
 def full_size(config, stage):
   """Shapes of all that a stage of this configuration trains, averages and moments included."""
   experiment = from_dict(config.get_config())
+  data = experiment.dataset
+  tokenizer = abstract_tokenizer(experiment.vqvae, data.sequence_length, data.resolution)
   made = (
-    vqvae_stage(experiment.vqvae)
+    vqvae_stage(experiment.vqvae, tokenizer.latent_shape)
     if stage == 'vqvae'
-    else prior_stage(experiment.prior, experiment.codes, Tokenizer(None, ()))
+    else prior_stage(experiment.prior, tokenizer)
   )
   init = lambda key: init_state(made, OptimizerConfig(ema_decay=0.9), 10, key)
   return jax.eval_shape(init, jax.random.key(0))

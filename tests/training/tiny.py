@@ -6,12 +6,12 @@ import jax
 import numpy as np
 from flax import nnx
 
-from videogpt_jax.models.prior import CodeSpec
 from videogpt_jax.models.transformer import PriorConfig
 from videogpt_jax.models.vqvae import VQVAE, VQVAEConfig
-from videogpt_jax.stages.train_prior import Tokenizer, prior_stage
+from videogpt_jax.stages.train_prior import prior_stage
 from videogpt_jax.stages.train_vqvae import vqvae_stage
-from videogpt_jax.training.fit import Data
+from videogpt_jax.tokenizer import make_tokenizer
+from videogpt_jax.training.interfaces import Data
 
 VQVAE_CONFIG = VQVAEConfig(
   embedding_dim=6, n_codes=11, n_hiddens=8, n_res_layers=1, downsample=(2, 4, 4)
@@ -24,9 +24,8 @@ PRIOR_CONFIG = PriorConfig(hidden_dim=16, n_heads=2, n_layers=2, n_classes=3)
 def make_stage(name, dtype='float32', prior=PRIOR_CONFIG):
   if name == 'vqvae':
     return vqvae_stage(dataclasses.replace(VQVAE_CONFIG, dtype=dtype))
-  graphdef, *state = nnx.split(VQVAE(VQVAE_CONFIG, rngs=nnx.Rngs(7)), nnx.Param, ...)
-  config = dataclasses.replace(prior, dtype=dtype)
-  return prior_stage(config, CodeSpec((2, 2, 2), 11, 6, 4, 8), Tokenizer(graphdef, tuple(state)))
+  tokenizer = make_tokenizer(VQVAE(VQVAE_CONFIG, rngs=nnx.Rngs(7)), 4, 8)
+  return prior_stage(dataclasses.replace(prior, dtype=dtype), tokenizer)
 
 
 def batch(seed, size=8):
@@ -57,19 +56,27 @@ def data(n_test=13, size=8):
 
 
 class ListLog:
-  """Keeps what it is told."""
+  """Keeps what it is told; of the losses, the one of this name."""
 
-  def __init__(self):
-    self.losses, self.scored, self.shown = {}, {}, {}
+  def __init__(self, loss='loss'):
+    self.loss, self.losses, self.scored, self.shown = loss, {}, {}, {}
+    self.warnings, self.reached, self.seconds, self.ended = [], 0, {}, False
 
   def progress(self, step, metrics):
-    self.losses[step] = metrics['loss']
+    self.losses[step] = metrics[self.loss]
 
   def scores(self, step, metrics):
     self.scored[step] = metrics
 
+  def times(self, step, seconds, ended=False):
+    self.seconds = {part: self.seconds.get(part, 0) + n for part, n in seconds.items()}
+    self.ended = ended
+
   def videos(self, step, videos):
     self.shown[step] = videos
+
+  def warning(self, line):
+    self.warnings.append(line)
 
 
 class StoppedError(Exception):
@@ -79,8 +86,8 @@ class StoppedError(Exception):
 class Stop(ListLog):
   """Breaks off at a step."""
 
-  def __init__(self, step):
-    super().__init__()
+  def __init__(self, step, loss='loss'):
+    super().__init__(loss)
     self.step = step
 
   def progress(self, step, metrics):

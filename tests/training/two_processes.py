@@ -11,7 +11,9 @@ from tests.training.test_meshes import gradients
 from tests.training.tiny import ListLog, Stop, StoppedError, data, make_stage
 from videogpt_jax.training import distributed
 from videogpt_jax.training.checkpoint import Checkpoints
-from videogpt_jax.training.fit import Data, TrainingConfig, fit
+from videogpt_jax.training.config import TrainingConfig
+from videogpt_jax.training.fit import fit
+from videogpt_jax.training.interfaces import Data
 from videogpt_jax.training.sharding import MeshConfig, host_share, make_mesh
 
 SIZES = (2, 2, 2)

@@ -1,63 +1,215 @@
 """Checkpoints of a stage, by Orbax: sharded, asynchronous, restored onto any mesh."""
 
+import contextlib
+import dataclasses
+import errno
+import functools
+import logging
+import math
 import os
+import shutil
 
 import jax
+import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from etils.epath import Path
 from flax import nnx
 from jax.sharding import Mesh, SingleDeviceSharding
 
+from videogpt_jax.errors import UserFileError
+from videogpt_jax.training import distributed
+from videogpt_jax.training.checkpoint_format import (
+  FORMAT,
+  about,
+  holds,
+  is_good,
+  items_of,
+  nonempty,
+  read_items,
+  sums_of,
+  to_save,
+)
+from videogpt_jax.training.damage import newest_readable
 from videogpt_jax.training.sharding import shardings
 from videogpt_jax.training.step import TrainState
 
+log = logging.getLogger(__name__)
+
+KEEP = 2
+"""Default number of checkpoints of a stage that are kept, the newest ones."""
+
 
 class Checkpoints:
-  """The checkpoints of one stage in a folder; the newest ones are kept.
+  """The checkpoints of one stage in a folder.
 
-  Parameters, variables, averaged parameters and optimiser state are separate items, so that
-  sampling reads no optimiser state.
+  Parameters, variables, their averages, and the optimiser state are separate items, so that
+  sampling does not read the optimiser state.
   """
 
-  def __init__(self, directory: Path | str, keep: int = 2):
+  def __init__(self, directory: Path | str, keep: int = KEEP):
+    self.directory, self.keep = _absolute(directory), keep
+    self._written: int | None = None  # the step whose write may not have finished
+    self._unchecked: set[int] = set()
+    self._open()
+
+  def _open(self):
     options = ocp.CheckpointManagerOptions(
-      max_to_keep=keep, enable_async_checkpointing=True, cleanup_tmp_directories=True
+      preservation_policy=_LatestAndGood(self.keep, self._unchecked),
+      enable_async_checkpointing=True,
+      cleanup_tmp_directories=True,
     )
-    self.manager = ocp.CheckpointManager(_absolute(directory), options=options)
+    self.manager = ocp.CheckpointManager(self.directory, options=options)
+
+  @functools.cached_property
+  def loss(self) -> float:
+    """What the newest checkpoint was saved with; infinite without any."""
+    return self._newest('loss', math.inf)
+
+  @functools.cached_property
+  def rate_scale(self) -> float:
+    """What learning rates are multiplied by since training went back; saved with each state."""
+    return self._newest('rate_scale', 1.0)
+
+  def _newest(self, name: str, default: float) -> float:
+    step = self.manager.latest_step()
+    return default if step is None else about(self.manager, step).get(name, default)
 
   def __enter__(self) -> 'Checkpoints':
+    logging.getLogger('absl').addFilter(_not_of_a_write)
+    for step in self.manager.all_steps():
+      if not is_good(self.manager, step):
+        self._unchecked.add(step)
     return self
 
   def __exit__(self, *exception):
-    self.manager.wait_until_finished()
+    self.settle()
     self.manager.close()
+    logging.getLogger('absl').removeFilter(_not_of_a_write)
 
   def latest_step(self) -> int | None:
     """Returns the step of the newest complete checkpoint, or None."""
     return self.manager.latest_step()
 
-  def save(self, state: TrainState):
-    """Writes `state` in the background, once the one before is written."""
+  def is_scored(self, step: int) -> bool:
+    """Whether there is a checkpoint of this step, and its evaluation was finite."""
+    return step in self.manager.all_steps() and step not in self._unchecked
+
+  def newest(self) -> str:
+    """Returns the folder of the newest complete checkpoint, or 'none' where there is none."""
+    step = self.manager.latest_step()
+    return 'none' if step is None else os.path.join(self.directory, str(step))
+
+  def save(self, state: TrainState, loss: float | None = None, good: bool = True):
+    """Writes `state` in the background, after waiting for the previous write.
+
+    A write that fails is reported in one line; it does not stop training or later writes.
+
+    Args:
+      state: after some step.
+      loss: written with it, see the attribute.
+      good: whether its evaluation was finite; the newest such checkpoint is always kept. One that
+        is takes the place of one of the same step that is not.
+    """
+    self.settle()
     step = int(state.step)
     if step == self.manager.latest_step():
+      if not good or step not in self._unchecked:
+        return
+      self.manager.delete(step)
+      self._unchecked.discard(step)
+    items = {name: to_save(tree) for name, tree in items_of(state).items()}
+    sums = {name: sums_of(tree) for name, tree in items_of(state).items()}
+    written = {'version': FORMAT, 'sums': sums}
+    if loss is not None:
+      self.loss = written['loss'] = loss
+    if self.rate_scale != 1:
+      written['rate_scale'] = self.rate_scale
+    if not good:
+      written['good'] = False
+      self._unchecked.add(step)
+    args = ocp.args.Composite(**items, format=ocp.args.JsonSave(written))
+    self._written = step
+    try:
+      self._check_space(state)
+      self.manager.save(step, args=args, force=True)
+    except Exception as error:
+      self._report(error)
+
+  def _check_space(self, state: TrainState):
+    """Refuses a write for which the disk has no room, since a full disk harms other programs too.
+
+    All processes decide alike, as the first one does. A bucket has room.
+    """
+    if '://' in self.directory:
       return
-    items = {name: ocp.args.StandardSave(_pure(value)) for name, value in _items(state).items()}
-    self.manager.save(step, args=ocp.args.Composite(**items), force=True)
+    needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+    free = shutil.disk_usage(self.directory).free
+    if not distributed.from_first(free >= needed):
+      raise OSError(errno.ENOSPC, f'{free >> 20} MiB are free, it takes up to {needed >> 20} MiB')
+
+  def settle(self) -> bool:
+    """Waits for the last write; returns whether it is there, after a warning if it is not."""
+    try:
+      self.manager.wait_until_finished()
+    except Exception as error:
+      self._report(error)
+      return False
+    self._written = None
+    return True
+
+  def _report(self, error: Exception):
+    """Opens the folder anew, so that the manager forgets the step that it counts as saved."""
+    step, self._written = self._written, None
+    with contextlib.suppress(Exception):
+      self.manager.close()
+    self._open()
+    reason = ' '.join(str(error).split())[:200]
+    log.warning(
+      'checkpoint %s of %s could not be written (%s); the last good one is %s',
+      *(step, self.directory, reason, self.newest()),
+    )
+
+  def forget_after_good(self):
+    """Deletes the checkpoints after the newest whose evaluation was finite."""
+    self.settle()
+    for step in sorted(self.manager.all_steps(), reverse=True):
+      if is_good(self.manager, step):
+        break
+      self.manager.delete(step)
 
   def restore(self, like: TrainState) -> TrainState:
-    """Returns the newest checkpoint as `like`: arrays, or their shapes with shardings."""
-    step = self.manager.latest_step()
-    items = _items(like)
-    args = {name: ocp.args.StandardRestore(_pure(value)) for name, value in items.items()}
-    found = self.manager.restore(step, args=ocp.args.Composite(**args))
-    values = {name: _like(items[name], found[name]) for name in items}
+    """Returns the newest checkpoint that can be read; damaged ones are set aside with a warning.
+
+    Args:
+      like: arrays of the same shapes, or their shapes with shardings. Averaged variables that the
+        checkpoint lacks start from the newest ones.
+    Raises:
+      UserError: a newer version of this package wrote the checkpoint, or none can be read.
+    """
+    return newest_readable(self.manager, functools.partial(self._restore, like))
+
+  def _restore(self, like: TrainState, step: int) -> TrainState:
+    items = items_of(like)
+    if not holds(self.manager, step, 'ema_variables'):
+      items.pop('ema_variables', None)
+    found = read_items(self.manager, step, items)
+    variables = found.get('variables', like.variables)
+    averaged = found.get('ema_variables')
+    if averaged is None and like.ema_variables is not None:
+      averaged = jax.tree.map(jnp.copy, variables)
     return TrainState(
-      step=values['training']['step'],
-      params=values['params'],
-      variables=values.get('variables', like.variables),
-      opt_state=values['training']['opt_state'],
-      ema_params=values.get('ema_params'),
+      **found['training'],
+      params=found['params'],
+      variables=variables,
+      ema_params=found.get('ema_params'),
+      ema_variables=averaged,
     )
+
+
+def _not_of_a_write(record: logging.LogRecord) -> bool:
+  """Leaves out Orbax's errors and tracebacks of a failed write, which is reported in one line."""
+  by_orbax = f'{os.sep}orbax{os.sep}' in record.pathname
+  return not (by_orbax and (record.levelno >= logging.ERROR or record.exc_info))
 
 
 def latest_step(directory: Path | str) -> int | None:
@@ -66,72 +218,75 @@ def latest_step(directory: Path | str) -> int | None:
     return manager.latest_step()
 
 
+def is_scored(directory: Path | str) -> bool:
+  """Whether there is a checkpoint, and the newest one's evaluation was finite."""
+  with _reader(directory) as manager:
+    step = manager.latest_step()
+    return step is not None and is_good(manager, step)
+
+
 def restore_model(
   directory: Path | str, params: nnx.State, variables: nnx.State, mesh: Mesh | None = None
 ) -> tuple[nnx.State, nnx.State]:
-  """Returns the newest model in `directory`: averaged parameters where there are any.
+  """Returns the newest model's parameters and variables, averaged if averages were kept.
 
   Args:
-    directory: of a stage's checkpoints.
+    directory: folder of a stage's checkpoints.
     params, variables: shapes of the model's states (`Stage.abstract`).
-    mesh: to spread it over, of which each device reads its part; by default one device holds all.
+    mesh: devices to shard the model over; each reads only its part. By default one device holds
+      everything.
   Raises:
-    FileNotFoundError: there is no checkpoint.
+    UserFileError: there is no checkpoint.
+    UserError: a newer version of this package wrote it.
   """
+  likes = {'params': params, 'variables': variables}
+
+  def read(step: int) -> tuple[nnx.State, nnx.State]:
+    averaged = {name: f'ema_{name}' for name in likes if holds(manager, step, f'ema_{name}')}
+    wanted = {averaged.get(name, name): _sharded(tree, mesh) for name, tree in likes.items()}
+    found = read_items(manager, step, nonempty(wanted))
+    return tuple(found.get(averaged.get(name, name), tree) for name, tree in likes.items())
+
   with _reader(directory) as manager:
-    step = manager.latest_step()
-    if step is None:
-      raise FileNotFoundError(f'no checkpoint in {directory}; train that stage first')
-    averaged = (manager.directory / str(step) / 'ema_params').exists()
-    name = 'ema_params' if averaged else 'params'
-    likes = _nonempty({name: params, 'variables': variables})
-    args = {
-      key: ocp.args.StandardRestore(_pure(_placed(value, mesh))) for key, value in likes.items()
-    }
-    found = manager.restore(step, args=ocp.args.Composite(**args))
-  return _like(params, found[name]), _like(variables, found.get('variables', {}))
+    if manager.latest_step() is None:
+      raise UserFileError(f'no checkpoint in {directory}; train that stage first')
+    return newest_readable(manager, read)
+
+
+@dataclasses.dataclass
+class _LatestAndGood:
+  """Orbax's policy to keep the newest `n` checkpoints and the newest that is not `unchecked`."""
+
+  n: int
+  unchecked: set[int]
+
+  def should_preserve(self, checkpoints, *, context) -> list[bool]:
+    steps = [info.step for info in checkpoints]
+    good = max((step for step in steps if step not in self.unchecked), default=None)
+    return [step == good or step in steps[-self.n :] for step in steps]
 
 
 def _reader(directory: Path | str) -> ocp.CheckpointManager:
-  """One that does not tidy up in the background, perhaps beyond the interpreter's end."""
-  options = ocp.CheckpointManagerOptions(read_only=True)
-  return ocp.CheckpointManager(_absolute(directory), options=options)
+  """Opens a folder for reading, without a background thread that tidies up."""
+  options = ocp.CheckpointManagerOptions(read_only=True, save_interval_steps=0, create=False)
+  # Orbax warns of each read-only folder, although a reader is all that is asked for.
+  orbax_log, no_warning = logging.getLogger('absl'), lambda record: record.levelno > logging.WARNING
+  orbax_log.addFilter(no_warning)
+  try:
+    return ocp.CheckpointManager(_absolute(directory), options=options)
+  finally:
+    orbax_log.removeFilter(no_warning)
 
 
-def _items(state: TrainState) -> dict:
-  items = {
-    'params': state.params,
-    'variables': state.variables,
-    'training': {'step': state.step, 'opt_state': state.opt_state},
-  }
-  return _nonempty(items | {'ema_params': state.ema_params})
-
-
-def _nonempty(items: dict) -> dict:
-  """Orbax stores no item without arrays: the variables of a prior, averages that nobody keeps."""
-  return {name: tree for name, tree in items.items() if jax.tree.leaves(tree)}
-
-
-def _pure(tree):
-  """Nested dicts of arrays, named by path: what is on disk does not depend on Flax's classes."""
-  leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-  return {jax.tree_util.keystr(path, simple=True, separator='/'): leaf for path, leaf in leaves}
-
-
-def _like(tree, pure):
-  """Returns `tree` with its leaves taken from what `_pure` made of it."""
-  return jax.tree.unflatten(jax.tree.structure(tree), [pure[key] for key in _pure(tree)])
-
-
-def _placed(shapes, mesh: Mesh | None):
-  """Shapes for a restore onto a mesh, or onto one local device."""
+def _sharded(shapes, mesh: Mesh | None):
+  """Returns shapes with shardings: on a mesh, or on one local device."""
   one = SingleDeviceSharding(jax.local_devices()[0])
-  places = jax.tree.map(lambda _: one, shapes) if mesh is None else shardings(shapes, mesh)
+  where = jax.tree.map(lambda _: one, shapes) if mesh is None else shardings(shapes, mesh)
   return jax.tree.map(
-    lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), shapes, places
+    lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), shapes, where
   )
 
 
 def _absolute(directory: Path | str) -> str:
-  """Orbax wants absolute paths; a bucket's address is one already."""
+  """Returns the absolute path, which Orbax needs; a bucket's address is absolute already."""
   return str(directory) if '://' in str(directory) else os.path.abspath(directory)

@@ -1,81 +1,28 @@
 """The one training loop: data, state, restore, step, log, evaluate, save."""
 
+import contextlib
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
 
 import jax
-import numpy as np
+import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from videogpt_jax.training.checkpoint import Checkpoints
-from videogpt_jax.training.distributed import PreemptedError, PreemptionNotice
-from videogpt_jax.training.optimizer import OptimizerConfig
-from videogpt_jax.training.sharding import BATCH, on_mesh, place, shard_batch, shardings
-from videogpt_jax.training.step import (
-  Stage,
-  TrainState,
-  init_state,
-  make_evaluate_step,
-  make_show_step,
-  make_train_step,
-)
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainingConfig:
-  """How long a stage trains, on how much, and how often it reports.
-
-  Attributes:
-    steps: optimiser steps in all.
-    batch_size: clips a step, over all hosts.
-    grad_accum_steps: micro-batches that a step's batch is cut into, to be gone through one after
-      the other, for want of memory; see `step.make_gradients`.
-    optimizer: see OptimizerConfig.
-    log_every, evaluate_every, checkpoint_every: in steps.
-    evaluate_batches: held-out batches looked at during training; -1 is all of them.
-  """
-
-  steps: int = 100_000
-  batch_size: int = 32
-  grad_accum_steps: int = 1
-  optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
-  log_every: int = 50
-  evaluate_every: int = 2_000
-  evaluate_batches: int = 16
-  checkpoint_every: int = 2_000
-
-  def __post_init__(self):
-    counts = ('steps', 'batch_size', 'grad_accum_steps')
-    for name in (*counts, 'log_every', 'evaluate_every', 'checkpoint_every'):
-      if getattr(self, name) < 1:
-        raise ValueError(f'{name} ({getattr(self, name)}) must be at least 1')
-
-
-class Log(Protocol):
-  """Who is told how training goes (training/logging.py in a run, a list in a test)."""
-
-  def progress(self, step: int, metrics: Mapping[str, float]): ...
-
-  def scores(self, step: int, metrics: Mapping[str, float]): ...
-
-  def videos(self, step: int, videos: Mapping[str, np.ndarray]): ...
-
-
-@dataclasses.dataclass(frozen=True)
-class Data:
-  """The batches of a run, this host's share of them.
-
-  Attributes:
-    train: from a step on, endlessly.
-    test: every held-out clip once, padded, with `mask`.
-  """
-
-  train: Callable[[int], Iterator[Mapping[str, np.ndarray]]]
-  test: Callable[[], Iterable[Mapping[str, np.ndarray]]]
+from videogpt_jax.training.clock import Clock, batches
+from videogpt_jax.training.config import TrainingConfig
+from videogpt_jax.training.distributed import PreemptedError
+from videogpt_jax.training.interfaces import Data, Log
+from videogpt_jax.training.milestones import CutShortError, Milestones
+from videogpt_jax.training.numbers import LAG, DivergedError, NotFiniteError, Skips, slowed
+from videogpt_jax.training.paths import name_of
+from videogpt_jax.training.sharding import BATCH, on_mesh, shard, shard_batch, shardings
+from videogpt_jax.training.signals import Signals
+from videogpt_jax.training.step import Stage, TrainState, init_state, make_train_step
+from videogpt_jax.training.watch import Watch
 
 
 def fit(
@@ -86,86 +33,163 @@ def fit(
   checkpoints: Checkpoints,
   log: Log,
   seed: int = 0,
+  best: Checkpoints | None = None,
+  watch: Watch | None = None,
 ) -> TrainState:
-  """Trains `stage` to the end, from the newest checkpoint if there is one.
+  """Trains `stage` to the last step, resuming from the newest checkpoint if there is one.
 
-  A run that was interrupted ends in the same state as one that was not: batch and randomness of a
-  step depend on the seed and the step alone.
+  At each evaluation `best`, if given, takes the state if its held-out loss is lower than before.
+  `watch`, if given, reports steps that take too long.
+
+  An interrupted run ends in the same state as an uninterrupted one: a step's batch and randomness
+  depend on the seed and the step alone. When numbers are not finite, see `TrainingConfig`.
 
   Raises:
-    PreemptedError: the machine is about to be taken away; the state is saved.
+    PreemptedError: a signal came; the state is saved.
+    UserError: a newer version of this package wrote the checkpoint.
+    DivergedError: the numbers stay not finite.
   """
-  with PreemptionNotice() as notice:  # to compile takes minutes, too
-    key = jax.random.key(seed)
-    state, step_fn = prepare(stage, config, mesh, checkpoints, key)
-    replicated = NamedSharding(mesh, P())
-    frozen = place(stage.frozen, replicated)
-    # What is looked at on the host has to be whole on every host.
-    evaluate_step = jax.jit(on_mesh(make_evaluate_step(stage), mesh), out_shardings=replicated)
-    show = jax.jit(on_mesh(make_show_step(stage), mesh), out_shardings=replicated)
+  key, ended = jax.random.key(seed), False
+  with (
+    Signals(saves=True) as signals,  # already while compiling, which may take minutes
+    Clock(log.reached) as clock,
+    contextlib.ExitStack() as at_the_end,
+    watch.training(stage.name, clock) if watch else contextlib.nullcontext(),
+  ):
+    at_the_end.callback(lambda: log.times(clock.reached, clock.take(), ended))
+    milestones = Milestones(stage, config, data, mesh, checkpoints, log, clock, signals, best)
+    for returns in itertools.count(1):
+      try:
+        state = _train(milestones, key, signals)
+        ended = True
+        return state
+      except NotFiniteError as reason:
+        _go_back(stage, config, mesh, checkpoints, key)
+        good = checkpoints.newest()
+        if returns > config.max_returns:
+          raise DivergedError(
+            f'{stage.name}: {reason}, after going back {config.max_returns} times; the good '
+            f'checkpoint is {good}; check the data (--debug_nans finds the operation) or give the '
+            'same command with a smaller learning_rate, which goes on from there'
+          ) from None
+        checkpoints.rate_scale *= config.slow_down
+        log.warning(
+          f'{stage.name}: {reason}; going back to {good} with {checkpoints.rate_scale:g} times the '
+          'learning rate'
+        )
 
-    first = int(state.step)
-    batches = (shard_batch(batch, mesh) for batch in data.train(first))
-    for step, batch in zip(range(first + 1, config.steps + 1), batches, strict=False):
-      state, metrics = step_fn(state, frozen, batch, key)
-      last, preempted = step == config.steps, notice.arrived()
-      if step % config.log_every == 0 or last or step == first + 1:
-        log.progress(step, {name: float(value) for name, value in metrics.items()})
-      if last or (step % config.evaluate_every == 0 and not preempted):
-        held_out = itertools.islice(data.test(), None if last else config.evaluate_batches)
-        scores, example = evaluate(stage, evaluate_step, state.model, frozen, held_out, mesh)
-        log.scores(step, scores)
-        log.videos(step, {k: np.asarray(v) for k, v in show(state.model, frozen, example).items()})
-      if step % config.checkpoint_every == 0 or last or preempted:
-        checkpoints.save(state)
-      if preempted:
-        raise PreemptedError(step)
+
+def _train(milestones: Milestones, key: jax.Array, signals: Signals) -> TrainState:
+  """Trains from the newest checkpoint to the last step (NotFiniteError: it has to go back)."""
+  stage, config, log = milestones.stage, milestones.config, milestones.log
+  mesh, frozen = milestones.mesh, milestones.frozen
+  clock = milestones.clock
+  with clock.during('saving'):
+    state, step_fn = prepare(stage, config, mesh, milestones.checkpoints, key)
+  skips, first = Skips(), int(state.step)
+  if first == config.steps and not milestones.checkpoints.is_scored(first):
+    # The model is used as it was given, or a signal came in the last evaluation.
+    try:
+      milestones.evaluate(state, first, None)
+    except CutShortError:
+      raise PreemptedError(first, signals.number) from None
+    milestones.save_last(state, first)
+  given = (shard_batch(batch, mesh) for batch in milestones.data.train(first))
+  for step, batch in zip(range(first + 1, config.steps + 1), batches(clock, given), strict=False):
+    clock.of_step(step)
+    state, metrics = step_fn(state, frozen, batch, key)
+    last, preempted = step == config.steps, signals.arrived()
+    evaluates = (last or step % config.evaluate_every == 0) and not preempted
+    saves = step % config.checkpoint_every == 0 or last or preempted
+    logs = step % config.log_every == 0 or last or step == first + 1
+    skips.add(step, metrics.pop('skipped'))
+    for skipped in skips.read(lag=0 if logs or evaluates or saves else LAG):
+      log.warning(f'{stage.name}: step {skipped} is skipped, its loss or gradient is not finite')
+    if logs:
+      told = {name: float(value) for name, value in metrics.items()}
+      log.progress(step, told | {'skipped_steps': skips.total})
+      log.times(step, clock.take())
+    if skips.in_a_row >= config.max_skipped:
+      raise NotFiniteError(f'{skips.in_a_row} steps in a row up to step {step} are not finite')
+    saves = last or preempted or (saves and not skips.in_a_row)  # else it would hide a good one
+    try:
+      if evaluates:
+        every_clip = last or config.evaluate_batches == -1
+        milestones.evaluate(state, step, None if every_clip else config.evaluate_batches)
+      elif saves and not preempted:
+        milestones.check(state, step)
+    except CutShortError:
+      preempted = True
+    if last or preempted:
+      milestones.save_last(state, step, good=not preempted)
+    elif saves:
+      milestones.save(state)
+    if preempted:
+      raise PreemptedError(step, signals.number)
   return state
+
+
+def _go_back(
+  stage: Stage,
+  config: TrainingConfig,
+  mesh: Mesh,
+  checkpoints: Checkpoints,
+  key: jax.Array,
+):
+  """Makes the last good checkpoint the newest; without any, it is the state before training."""
+  checkpoints.forget_after_good()
+  if checkpoints.latest_step() is None:
+    state, _ = prepare(stage, config, mesh, checkpoints, key)
+    checkpoints.save(state)
+  checkpoints.settle()
 
 
 def prepare(
   stage: Stage, config: TrainingConfig, mesh: Mesh, checkpoints: Checkpoints, key: jax.Array
 ) -> tuple[TrainState, Callable]:
-  """Returns the state to go on from, placed on the mesh, and the train step, to be compiled."""
-  like, step_fn = on_devices(stage, config, mesh)
+  """Returns the first state or the restored one, sharded, and the train step under `jit`."""
+  slow_stage, slow = slowed(stage, config.optimizer, checkpoints.rate_scale)
+  like, step_fn = on_devices(slow_stage, dataclasses.replace(config, optimizer=slow), mesh)
   if checkpoints.latest_step() is not None:
     return checkpoints.restore(like), step_fn
   init = functools.partial(init_state, stage, config.optimizer, config.steps)
-  places = jax.tree.map(lambda a: a.sharding, like)
-  return jax.jit(init, out_shardings=places)(key), step_fn
+  where = jax.tree.map(lambda a: a.sharding, like)
+  return _with_given(jax.jit(init, out_shardings=where)(key), stage.given), step_fn
+
+
+def _with_given(state: TrainState, given: Mapping[str, jax.Array]) -> TrainState:
+  """Returns a first state with these arrays, by name, in place of its own."""
+  if not given:
+    return state
+
+  def one(path, x):
+    if (new := given.get(name_of(path))) is None:
+      return x
+    return jnp.copy(shard(new.astype(x.dtype), x.sharding))  # steps donate what they are given
+
+  put = functools.partial(jax.tree_util.tree_map_with_path, one)
+  params, variables = put(state.params), put(state.variables)
+  averages = (None, None) if state.ema_params is None else (put(params), put(variables))
+  return TrainState(state.step, params, variables, state.opt_state, *averages)
 
 
 def on_devices(stage: Stage, config: TrainingConfig, mesh: Mesh) -> tuple[TrainState, Callable]:
-  """Returns what a run compiles: the shapes of its state, placed on the mesh, and the train step.
+  """Returns what a run compiles: its state's shapes with shardings, and the train step.
 
-  Nothing is computed, so that the devices may be ones that are only described (planning/).
+  Nothing is computed, so the devices may be mere descriptions (planning/).
   """
   init = functools.partial(init_state, stage, config.optimizer, config.steps)
   abstract = jax.eval_shape(init, jax.random.key(0))
-  places = shardings(abstract, mesh)
+  where = shardings(abstract, mesh)
   replicated = NamedSharding(mesh, P())
   step_fn = jax.jit(
     on_mesh(make_train_step(stage, config.optimizer, config.steps, config.grad_accum_steps), mesh),
-    in_shardings=(places, replicated, NamedSharding(mesh, BATCH), replicated),
-    out_shardings=(places, replicated),
-    donate_argnums=0,
+    in_shardings=(where, replicated, NamedSharding(mesh, BATCH), replicated),
+    out_shardings=(where, replicated),
+    # To find an operation, --debug_nans runs the step again.
+    donate_argnums=() if jax.config.jax_debug_nans else 0,
   )
   like = jax.tree.map(
-    lambda a, s: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=s), abstract, places
+    lambda a, s: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=s), abstract, where
   )
   return like, step_fn
-
-
-def evaluate(
-  stage: Stage, evaluate_step: Callable, model: Any, frozen: Any, batches: Iterable, mesh: Mesh
-) -> tuple[dict[str, float], dict[str, jax.Array]]:
-  """Scores the model on held-out batches; returns the scores and the first batch, to be shown."""
-  total, count, first = None, 0.0, None
-  for batch in batches:
-    batch = shard_batch(batch, mesh)
-    first = batch if first is None else first
-    sums, n = jax.device_get(evaluate_step(model, frozen, batch))
-    sums = {name: np.asarray(value, np.float64) for name, value in sums.items()}
-    total = sums if total is None else {name: total[name] + sums[name] for name in sums}
-    count += float(n)
-  return stage.summarise({name: value / count for name, value in total.items()}), first

@@ -1,6 +1,6 @@
-"""What a run says while it trains: a progress line, TensorBoard events, metrics.json."""
+"""What a run reports while it trains: a progress line, TensorBoard events, metrics.json."""
 
-import json
+import math
 import sys
 import time
 from collections.abc import Mapping
@@ -8,18 +8,45 @@ from collections.abc import Mapping
 import numpy as np
 from etils.epath import Path
 
+from videogpt_jax import optional
+from videogpt_jax.errors import UserError
+from videogpt_jax.files import read_json, write_json
+from videogpt_jax.pixels import to_uint8
+from videogpt_jax.training.clock import PARTS
+
+FEW_CODES = 0.1
+"""Share of the codes in use below which a run warns."""
+
+
+KEPT_EVERY = 10.0
+"""Seconds after which a training's times are written down again."""
+
 
 class RunLog:
   """Progress to the terminal, scalars and videos to TensorBoard, scores to metrics.json.
 
-  With several hosts, only the first one's log writes.
+  Args:
+    name: of the stage.
+    steps: number of training steps.
+    workdir: folder of the run.
+    writes: False in all processes but the first, which then stay silent.
+  Attributes:
+    reached: the last step that an earlier run told of.
+    seconds: of each part of the time, those of earlier runs included.
+  Raises:
+    UserError: a package that training needs is not installed.
   """
 
   def __init__(self, name: str, steps: int, workdir: Path, writes: bool = True):
     self.name, self.steps, self.workdir, self.writes = name, steps, workdir, writes
     self.first: tuple[int, float] | None = None
+    self._times, self._kept = workdir / name / 'times.json', time.monotonic()
+    self.reached, self.seconds = _read_times(self._times)
     if writes:
-      from videogpt_jax.training import tensorboard  # imports TensorFlow, which only a run needs
+      try:
+        from videogpt_jax.training import tensorboard  # imports TensorFlow, which only a run needs
+      except ModuleNotFoundError as error:
+        raise (optional.explain(error) or error) from error
 
       self.writer = tensorboard.open_writer(workdir / 'tensorboard' / name)
 
@@ -28,14 +55,20 @@ class RunLog:
 
   def __exit__(self, *exception):
     if self.writes:
+      self._keep_times()
       self.writer.close()
 
+  def _keep_times(self):
+    self._kept = time.monotonic()
+    self._times.parent.mkdir(parents=True, exist_ok=True)
+    write_json(self._times, {'reached': self.reached, 'seconds': self.seconds})
+
   def progress(self, step: int, metrics: Mapping[str, float]):
-    """Prints step, speed, time left and loss, and keeps all metrics of a training step."""
+    """Prints step, speed, time left and losses; records all metrics of a training step."""
     if not self.writes:
       return
     now = time.monotonic()
-    if self.first is None:  # the first step compiles, so that speed is counted from its end
+    if self.first is None:  # the first step compiles, so speed is counted from its end
       self.first = (step, now)
     scalars = {f'train/{name}': value for name, value in metrics.items()}
     done, seconds = step - self.first[0], now - self.first[1]
@@ -48,44 +81,84 @@ class RunLog:
     else:
       line += '  compiled'
     self.writer.write_scalars(step, scalars)
-    say(f'{line}  loss {metrics["loss"]:.4f}')
+    losses = {k: v for k, v in metrics.items() if k.rsplit('/', 1)[-1] == 'loss'}
+    say('  '.join([line, *(f'{name} {value:.4f}' for name, value in losses.items())]))
+
+  def times(self, step: int, seconds: Mapping[str, float], ended: bool = False):
+    """Records where the time went since the last call; tells of all of it at the end.
+
+    Args:
+      step: the last one that was done.
+      seconds: of each part, see `training.clock.PARTS`.
+      ended: whether the training has come to its end.
+    """
+    self.seconds = {part: n + seconds[part] for part, n in self.seconds.items()}
+    if not self.writes:
+      return
+    whole, total = sum(seconds.values()), sum(self.seconds.values())
+    self.writer.write_scalars(step, {f'time/{k}': n / whole for k, n in seconds.items() if whole})
+    self.reached = max(self.reached, step)
+    if time.monotonic() - self._kept > KEPT_EVERY:
+      self._keep_times()
+    if ended and total:
+      shares = ', '.join(f'{part} {n / total:.1%}' for part, n in self.seconds.items())
+      say(f'{self.name:6s} time: {shares} of {duration(total)}')
+      record_metrics(self.workdir, {f'{self.name}_goodput': self.seconds['steps'] / total})
 
   def scores(self, step: int, metrics: Mapping[str, float]):
-    """Prints and keeps scores on held-out clips."""
+    """Prints and records scores on held-out clips."""
     if not self.writes:
       return
     self.writer.write_scalars(step, {f'test/{name}': value for name, value in metrics.items()})
+    if metrics.get('codebook_usage', 1) < FEW_CODES:
+      self.warning(
+        f'held-out clips use {metrics["codebook_usage"]:.1%} of the codes; lower vqvae.n_codes or '
+        'the learning rate, or train on more clips a step'
+      )
     record_metrics(self.workdir, metrics)
     figures = '  '.join(f'{name} {value:.4g}' for name, value in metrics.items())
     say(f'{self.name:6s} held-out clips: {figures}')
 
+  def warning(self, line: str):
+    """Prints a warning."""
+    if self.writes:
+      say(f'warning: {line}')
+
   def videos(self, step: int, videos: Mapping[str, np.ndarray]):
-    """Keeps videos float32 [B T H W 3] in [-0.5, 0.5]."""
+    """Records videos float32 [B T H W 3] in [-0.5, 0.5]."""
     if self.writes and videos:
       self.writer.write_videos(step, {name: to_uint8(video) for name, video in videos.items()})
 
 
-def to_uint8(video: np.ndarray) -> np.ndarray:
-  """Returns video in [-0.5, 0.5] as uint8."""
-  return np.clip(np.round((np.asarray(video) + 0.5) * 255), 0, 255).astype(np.uint8)
+def _read_times(file: Path) -> tuple[int, dict[str, float]]:
+  """Returns the last step that was told of, and the seconds of each part until then."""
+  found = read_json(file, {})
+  reached, seconds = found.get('reached', 0), found.get('seconds', {})
+  if not (isinstance(reached, int) and isinstance(seconds, dict)):
+    raise UserError(f'{file} is broken; delete it and give the same command again')
+  return reached, {part: seconds.get(part, 0.0) for part in PARTS}
 
 
 def record_metrics(workdir: Path, metrics: Mapping[str, float]):
-  """Puts the figures into metrics.json, beside those of other names."""
+  """Puts figures into metrics.json, beside those of other names.
+
+  NaN and infinity, which JSON lacks, become null, with a warning.
+  """
+  values = {name: float(value) for name, value in metrics.items()}
+  for name, value in values.items():
+    if not math.isfinite(value):
+      say(f'warning: {name} is {value}; metrics.json gets null')
   file = workdir / 'metrics.json'
-  write_json(file, read_json(file, {}) | {name: float(value) for name, value in metrics.items()})
+  write_json(file, read_json(file, {}) | values)
 
 
-def read_json(file: Path, default):
-  """Returns the file's content, or `default` where there is no such file."""
-  return json.loads(file.read_text()) if file.exists() else default
-
-
-def write_json(file: Path, content):
-  """Replaces the file in one step, so that nobody ever reads half of it."""
-  temporary = file.with_name(file.name + '.tmp')
-  temporary.write_text(json.dumps(content, indent=2, sort_keys=True) + '\n')
-  temporary.replace(file)
+def read_metrics(workdir: Path) -> dict[str, float]:
+  """Returns the figures in metrics.json by name; NaN where it says null."""
+  found = read_json(workdir / 'metrics.json', {})
+  for name, value in found.items():
+    if not isinstance(value, int | float | None):
+      raise UserError(f'{workdir / "metrics.json"} is broken ({name} is {value!r}); delete it')
+  return {name: math.nan if value is None else value for name, value in found.items()}
 
 
 def duration(seconds: float) -> str:
@@ -96,5 +169,5 @@ def duration(seconds: float) -> str:
 
 
 def say(line: str):
-  """Prints a line at once, also into a file or a pipe."""
+  """Prints a line and flushes, so that files and pipes show it at once."""
   print(line, flush=True, file=sys.stdout)

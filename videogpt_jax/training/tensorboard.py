@@ -13,10 +13,10 @@ FPS = 8
 
 
 class SummaryWriter(metric_writers.SummaryWriter):
-  """clu's writer; it warns and drops videos, which here become moving images (GIF)."""
+  """clu's writer, which drops videos with a warning; this one writes them as animated GIFs."""
 
   def write_videos(self, step: int, videos: Mapping[str, np.ndarray]):
-    """Writes videos uint8 [B T H W 3], a batch as one grid under its name."""
+    """Writes videos uint8 [B T H W 3]; each batch becomes one grid under its name."""
     values, plugin = {}, {}
     for name, batch in videos.items():
       sheet = media.grid(media.enlarge(batch), columns=len(batch))
@@ -28,5 +28,5 @@ class SummaryWriter(metric_writers.SummaryWriter):
 
 
 def open_writer(folder: Path) -> metric_writers.MetricWriter:
-  """Returns a writer of events in `folder`, which works in the background."""
+  """Returns a writer of events in `folder`, which writes in the background."""
   return metric_writers.AsyncWriter(SummaryWriter(str(folder)))

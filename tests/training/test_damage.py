@@ -1,0 +1,242 @@
+"""Damaged checkpoints, failed writes, folders in use, broken small files."""
+
+import contextlib
+import dataclasses
+import logging
+import shutil
+import subprocess
+import sys
+from typing import NamedTuple
+
+import jax
+import pytest
+from etils import epath
+
+from tests.training.test_checkpoint import STAGE, assert_equal, restored, saved, state_at
+from tests.training.tiny import ListLog, data, leaves
+from videogpt_jax import workdir
+from videogpt_jax.config import Experiment
+from videogpt_jax.errors import UserError
+from videogpt_jax.files import read_json, replace, write_json
+from videogpt_jax.training.checkpoint import Checkpoints, latest_step, restore_model
+from videogpt_jax.training.config import TrainingConfig
+from videogpt_jax.training.fit import fit
+from videogpt_jax.training.lock import LOCK, lock
+from videogpt_jax.training.logging import read_metrics
+from videogpt_jax.training.sharding import MeshConfig, make_mesh
+
+
+def truncated(folder):
+  """Halves the largest file: arrays."""
+  files = [file for file in folder.rglob('*') if file.is_file()]
+  largest = max(files, key=lambda file: file.stat().st_size)
+  largest.write_bytes(largest.read_bytes()[: largest.stat().st_size // 2])
+
+
+def without_parameters(folder):
+  for item in ('params', 'ema_params'):
+    shutil.rmtree(folder / item)
+
+
+def without_arrays(folder):
+  for file in [file for file in folder.rglob('d/*') if file.is_file()]:
+    file.unlink()
+
+
+def garbled(folder):
+  for file in folder.rglob('*METADATA'):
+    file.write_bytes(b'\x00\xff')
+  for file in folder.rglob('manifest.ocdbt'):
+    file.write_bytes(b'\x00\xff')
+
+
+@pytest.mark.parametrize('harm', [without_parameters, without_arrays, garbled, truncated])
+def test_a_damaged_newest_checkpoint_is_set_aside_and_the_one_before_is_used(
+  harm, tmp_path, caplog
+):
+  logging.getLogger('videogpt_jax').propagate = True
+  for reader in ('training', 'sampling'):
+    folder = tmp_path / reader
+    saved(folder, state_at(3), state_at(4))
+    for item in ('',) if harm is not truncated else ('params', 'ema_params'):
+      harm(folder / '4' / item)
+    if reader == 'training':
+      with Checkpoints(folder) as checkpoints:
+        assert_equal(checkpoints.restore(state_at(0)), state_at(3))
+        assert checkpoints.latest_step() == 3
+        checkpoints.save(state_at(5))
+      assert latest_step(folder) == 5
+    else:
+      found = restore_model(folder, *STAGE.abstract()[1:])
+      assert_equal(found, (state_at(3).ema_params, state_at(3).ema_variables))
+    assert (folder / '4.damaged').is_dir() and not (folder / '4').exists()
+    assert 'set aside as 4.damaged; step 3 is used' in caplog.messages[-1]
+
+
+def test_a_flipped_bit_in_the_arrays_is_noticed(tmp_path):
+  """Arrays of some size, which are compressed into files without a checksum."""
+  first = state_at(1)
+  big = jax.random.normal(jax.random.key(0), (300, 300))
+  for step in (1, 2):
+    params = jax.tree.map(lambda x: x, first.params)
+    params['generator']['kernel'] = params['generator']['kernel'].replace(big + step)
+    at = jax.numpy.asarray(step, jax.numpy.int32)
+    saved(tmp_path, state := dataclasses.replace(first, step=at, params=params))
+  like = jax.tree.map(jax.numpy.zeros_like, state)
+  assert_equal(restored(tmp_path, like), state)
+  files = [file for file in (tmp_path / '2').rglob('d/*') if file.is_file()]
+  largest = max(files, key=lambda file: file.stat().st_size)
+  content = bytearray(largest.read_bytes())
+  assert len(content) > 300_000
+  content[len(content) // 2] ^= 4
+  largest.write_bytes(bytes(content))
+  assert int(restored(tmp_path, like).step) == 1
+  assert (tmp_path / '2.damaged').is_dir()
+
+
+def test_where_all_are_damaged_none_is_renamed_and_the_newest_is_named(tmp_path):
+  saved(tmp_path, state_at(3), state_at(4))
+  for step in ('3', '4'):
+    without_parameters(tmp_path / step)
+  with pytest.raises(UserError, match=rf'{tmp_path}/4 cannot be read, and there is no good one'):
+    restored(tmp_path, state_at(0))
+  assert sorted(p.name for p in tmp_path.iterdir()) == ['3', '4']
+
+
+@contextlib.contextmanager
+def files_limited_to(n_bytes):
+  """As if the disk were full: the system refuses to let this process write larger files."""
+  resource = pytest.importorskip('resource')  # Windows has none
+  before, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+  resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, most))
+  yield
+  resource.setrlimit(resource.RLIMIT_FSIZE, (before, most))
+
+
+def test_a_write_that_fails_is_told_and_does_not_hide_later_ones(tmp_path, caplog):
+  logging.getLogger('videogpt_jax').propagate = True
+  with Checkpoints(tmp_path) as checkpoints:
+    checkpoints.save(state_at(1))
+    assert checkpoints.settle()
+    with files_limited_to(64):
+      checkpoints.save(state_at(2))
+      assert not checkpoints.settle()
+    assert checkpoints.latest_step() == 1
+    [line] = caplog.messages
+    assert line.startswith(f'checkpoint 2 of {tmp_path} could not be written (')
+    assert line.endswith(f'the last good one is {tmp_path}/1')
+    checkpoints.save(state_at(2))
+    assert checkpoints.settle() and checkpoints.latest_step() == 2
+  assert_equal(restored(tmp_path, state_at(0)), state_at(2))
+
+
+class Disk(NamedTuple):
+  """What is left on a disk."""
+
+  free: int
+
+
+def test_a_disk_without_room_gets_nothing_and_is_told_of(tmp_path, caplog, monkeypatch):
+  logging.getLogger('videogpt_jax').propagate = True
+  state = state_at(2)
+  needed = sum(leaf.nbytes for leaf in leaves(state))
+  with Checkpoints(tmp_path) as checkpoints:
+    checkpoints.save(state_at(1))
+    checkpoints.settle()
+    with monkeypatch.context() as patch:
+      patch.setattr('shutil.disk_usage', lambda folder: Disk(needed - 1))
+      checkpoints.save(state)
+      assert checkpoints.latest_step() == 1
+      [line] = caplog.messages
+      assert '0 MiB are free, it takes up to 0 MiB' in line and f'{tmp_path}/1' in line
+      patch.setattr('shutil.disk_usage', lambda folder: Disk(needed))
+      checkpoints.save(state)
+      assert checkpoints.settle() and checkpoints.latest_step() == 2
+
+
+def test_a_last_write_that_fails_twice_ends_the_run_in_one_line(tmp_path, monkeypatch):
+  monkeypatch.setattr('shutil.disk_usage', lambda folder: Disk(0))
+  mesh = make_mesh(MeshConfig(), jax.devices()[:1])
+  config = TrainingConfig(steps=1, batch_size=8, evaluate_batches=1)
+  message = 'pair: step 1 could not be saved; the last good checkpoint is none; mend the disk'
+  with pytest.raises(UserError, match=message), Checkpoints(tmp_path) as checkpoints:
+    fit(STAGE, config, data(), mesh, checkpoints, ListLog('generator/loss'))
+
+
+def test_small_files_are_whole_or_as_before(tmp_path):
+  """A write that breaks off leaves the old file."""
+  file = tmp_path / 'a.json'
+  write_json(file, {'a': 1})
+  with files_limited_to(64), pytest.raises(OSError, match='too large'):
+    write_json(file, {'a': 'b' * 100})
+  assert read_json(file, {}) == {'a': 1}
+  with files_limited_to(64), pytest.raises(OSError, match='too large'):
+    replace(file, b'c' * 100)
+  assert read_json(file, {}) == {'a': 1}
+
+
+def test_a_folder_in_use_is_refused_and_its_holder_named(tmp_path):
+  program = (
+    'import sys; from etils.epath import Path; from videogpt_jax.training.lock import lock\n'
+    'with lock(Path(sys.argv[1])): print("held", flush=True); sys.stdin.read()'
+  )
+  holder = subprocess.Popen(
+    [sys.executable, '-c', program, str(tmp_path)],
+    stdin=subprocess.PIPE,
+    stdout=subprocess.PIPE,
+    text=True,
+  )
+  assert holder.stdout.readline() == 'held\n'
+  message = rf'{tmp_path} is in use by process {holder.pid} on host \S+; '
+  with pytest.raises(UserError, match=message), lock(epath.Path(tmp_path)):
+    pass
+  holder.kill()
+  holder.wait()
+  with lock(epath.Path(tmp_path)):  # which a kill has set free
+    workdir.claim(epath.Path(tmp_path), Experiment())
+    assert (tmp_path / LOCK).exists()
+  assert not (tmp_path / LOCK).exists()
+
+
+@pytest.mark.parametrize('text', ['', '{"a": 1', '[1, 2', '3', '\x00', 'null'])
+def test_a_small_file_that_is_broken_is_named(tmp_path, text):
+  path = epath.Path(tmp_path)
+  read = {
+    'config.json': workdir.read_experiment,
+    'metrics.json': read_metrics,
+    'finished.json': lambda p: workdir.is_finished(p, Experiment(), 'sample'),
+    'classes.json': workdir.class_names,
+  }
+  for name, reader in read.items():
+    (path / name).write_text(text)
+    with pytest.raises(UserError, match=f'{name}.* (is broken|broken)'):
+      reader(path)
+  (path / 'x.json').write_bytes(b'\xff\xfe')
+  with pytest.raises(UserError, match=r'x\.json is broken'):
+    read_json(path / 'x.json', {})
+
+
+@pytest.mark.parametrize('text', ['{"prior": 3}', '{"vqvae": {"n_codes": "many"}}'])
+def test_a_configuration_of_wrong_types_names_the_file(tmp_path, text):
+  (tmp_path / 'config.json').write_text(text)
+  with pytest.raises(UserError, match=r'config\.json'):
+    workdir.read_experiment(epath.Path(tmp_path))
+
+
+def test_only_a_stage_that_diverged_goes_on_with_a_smaller_rate(tmp_path):
+  path, first = epath.Path(tmp_path), Experiment()
+  with_rate = lambda rate: workdir.from_dict(
+    {'vqvae_training': {'optimizer': {'learning_rate': rate}}}
+  )
+  workdir.claim(path, first)
+  saved(workdir.checkpoints_of(path, 'vqvae'), state_at(3))
+  with pytest.raises(UserError, match=r'learning_rate is 0.0003 there and 1e-05 here'):
+    workdir.claim(path, with_rate(1e-5))
+  workdir.mark_diverged(path, 'vqvae')
+  with pytest.raises(UserError, match=r'learning_rate is 0.0003 there and 1.0 here'):
+    workdir.claim(path, with_rate(1.0))
+  workdir.claim(path, with_rate(1e-5))
+  assert workdir.read_experiment(path) == with_rate(1e-5)
+  workdir.unmark_diverged(path, 'vqvae')
+  with pytest.raises(UserError, match='another configuration'):
+    workdir.claim(path, with_rate(1e-6))

@@ -1,0 +1,90 @@
+"""Finds the machine's accelerators, and sets the environment that JAX reads when it starts."""
+
+import glob
+import os
+import shutil
+
+CPU_FLAG = '--xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_DOT'
+"""Makes XLA's CPU backend call a faster library for products and 2-D convolutions: up to twice the
+speed on AVX-512."""
+
+CPU_FLAG_JAXLIBS = ('0.10.', '0.11.', '0.12.')
+"""Releases of jaxlib that know the flag. XLA aborts on a flag that it does not know."""
+
+DETERMINISTIC_FLAG = '--xla_gpu_deterministic_ops=true'
+"""Makes XLA's GPU backend leave out kernels whose sums depend on the order of threads."""
+
+NO_TPU = {
+  'TPU_SKIP_MDS_QUERY': '1',  # skips the query to a cloud's metadata server
+  'TPU_WORKER_HOSTNAMES': 'localhost',  # libtpu warns where these two are unset
+  'TPU_ACCELERATOR_TYPE': 'v5litepod-1',
+}
+
+REMEDIES = {
+  'NVIDIA GPU': "pip install 'jax[cuda13]', or 'jax[cuda12]' for an older driver",
+  'TPU': "pip install 'jax[tpu]'",
+}
+"""Accelerators that the package knows, and what makes JAX see them."""
+
+
+def accelerator(dev: str = '/dev') -> str | None:
+  """Returns which of `REMEDIES` has a device file, or None.
+
+  Args:
+    dev: folder of device files.
+  """
+  if glob.glob(f'{dev}/nvidia[0-9]*'):
+    return 'NVIDIA GPU'
+  if os.path.exists(f'{dev}/dxg') and shutil.which('nvidia-smi'):  # Windows' Linux
+    return 'NVIDIA GPU'
+  if glob.glob(f'{dev}/accel[0-9]*') or glob.glob(f'{dev}/vfio/[0-9]*'):
+    return 'TPU'
+  return None
+
+
+def silence_missing_tpu(dev: str = '/dev'):
+  """Keeps an installed libtpu quiet on a machine without a TPU. Call it before JAX starts.
+
+  JAX offers the machine to every installed platform. libtpu, which the planner compiles with, then
+  searches for a TPU and reports at length that there is none.
+  """
+  if glob.glob(f'{dev}/accel*') or glob.glob(f'{dev}/vfio/*'):
+    return
+  for name, value in NO_TPU.items():
+    os.environ.setdefault(name, value)
+
+
+def speed_up_cpu(jaxlib_version: str, dev: str = '/dev'):
+  """Adds `CPU_FLAG` to XLA_FLAGS if JAX will run on the CPU. Call it before JAX starts.
+
+  Args:
+    jaxlib_version: such as '0.12.0'.
+    dev: folder of device files.
+  """
+  platforms = os.environ.get('JAX_PLATFORMS', '')
+  on_cpu = platforms == 'cpu' if platforms else accelerator(dev) is None
+  given = os.environ.get('XLA_FLAGS', '')
+  if not on_cpu or not jaxlib_version.startswith(CPU_FLAG_JAXLIBS):
+    return
+  if 'xla_cpu_experimental_ynn_fusion_type' not in given:
+    os.environ['XLA_FLAGS'] = f'{given} {CPU_FLAG}'.strip()
+
+
+def compute_deterministically():
+  """Adds `DETERMINISTIC_FLAG` to XLA_FLAGS. Call it before JAX starts."""
+  given = os.environ.get('XLA_FLAGS', '')
+  if DETERMINISTIC_FLAG not in given:
+    os.environ['XLA_FLAGS'] = f'{given} {DETERMINISTIC_FLAG}'.strip()
+
+
+def idle_accelerator(backend: str, dev: str = '/dev') -> str | None:
+  """Returns a warning if JAX uses the CPU of a machine that has an accelerator, else None.
+
+  Args:
+    backend: JAX's default backend.
+    dev: folder of device files.
+  """
+  found = accelerator(dev)
+  if backend != 'cpu' or os.environ.get('JAX_PLATFORMS') or not found:
+    return None
+  return f"JAX runs on the CPU and this machine's {found} stays idle; {REMEDIES[found]}"
