@@ -1,4 +1,4 @@
-"""Every benchmark, as a table: `make bench`."""
+"""Runs all benchmarks and prints a table: `make bench`."""
 
 import itertools
 
@@ -7,10 +7,12 @@ from videogpt_jax import cli
 
 def main(argv):
   del argv
-  from benchmarks import attention, input, sampling  # after cli has quietened TensorFlow
+  from benchmarks import attention, input, sampling, videos  # after cli has silenced TensorFlow
 
   print(f'{"measurement":60s} {"value":>10s}  unit')
-  for name, value, unit in itertools.chain(input.rows(), attention.rows(), sampling.rows()):
+  for name, value, unit in itertools.chain(
+    *(part.rows() for part in (input, videos, attention, sampling))
+  ):
     print(f'{name:60s} {value:10.2f}  {unit}', flush=True)
 
 

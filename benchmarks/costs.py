@@ -1,9 +1,9 @@
-"""What a row of the paper costs to train: `python -m benchmarks.costs`, the table of docs/paper.md.
+"""Training cost of the paper's rows, as a table for docs/paper.md: `python -m benchmarks.costs`.
 
-Counted, not measured, and without compiling anything: a training step is three forward passes. XLA
-counts those of the VQ-VAE and of what the prior is conditioned on; the prior's blocks, which are a
-loop that XLA counts once, go by formula, with full causal attention (the sparse mask, which leaves
-out most of it, is not counted off). `python -m videogpt_jax.plan` counts the compiled program.
+Counted, not measured, and without compiling: a training step is three forward passes. XLA counts
+those of the VQ-VAE and of the frame conditioner. The prior's blocks are a loop, whose body XLA
+counts once, so they go by formula, with full causal attention even where the mask is sparse.
+`python -m videogpt_jax.plan` counts the compiled program.
 
 Axis letters: L codes of a clip; M positions of conditioning frames; D hidden units.
 """
@@ -19,6 +19,7 @@ from flax import nnx
 from configs import ablations
 from videogpt_jax import cli
 from videogpt_jax.config import Experiment, from_dict
+from videogpt_jax.models.conditioners import frames_grid
 from videogpt_jax.models.prior import Prior
 from videogpt_jax.models.vqvae import VQVAE
 
@@ -40,7 +41,7 @@ ROWS = (
 """Configurations and their arguments."""
 
 CHIP_FLOPS = 0.4 * 197e12
-"""Operations a second of a TPU v5e chip in bfloat16, at a utilisation of 40 %."""
+"""Operations per second of a TPU v5e chip in bfloat16, at a utilisation of 40 %."""
 
 DAY = 24 * 60 * 60
 
@@ -56,11 +57,11 @@ class Cost:
 
 
 def cost(experiment: Experiment) -> Cost:
-  """Returns what training both stages costs; the prior encodes its clips at every step."""
-  vqvae = nnx.eval_shape(lambda: VQVAE(experiment.vqvae, rngs=nnx.Rngs(0)))
+  """Returns the cost of both stages, with clips encoded at every step of the prior."""
+  grid = experiment.codes.latent_shape
+  vqvae = nnx.eval_shape(lambda: VQVAE(experiment.vqvae, grid, rngs=nnx.Rngs(0)))
   prior = nnx.eval_shape(lambda: Prior(experiment.prior, experiment.codes, rngs=nnx.Rngs(0)))
-  size = experiment.dataset.resolution
-  video = jax.ShapeDtypeStruct((1, experiment.dataset.sequence_length, size, size, 3), 'float32')
+  video = jax.ShapeDtypeStruct((1, *experiment.codes.clip_shape), 'float32')
   whole = _forward_flops(vqvae, lambda model, video: model(video).reconstruction, video)
   encoding = _forward_flops(vqvae, lambda model, video: model.encode(video), video)
   clips = [t.steps * t.batch_size for t in (experiment.vqvae_training, experiment.prior_training)]
@@ -73,7 +74,7 @@ def cost(experiment: Experiment) -> Cost:
 
 
 def describe(cost: Cost) -> tuple[str, str]:
-  """Parameters and planned cost, as docs/paper.md has them."""
+  """Returns parameters and planned cost as docs/paper.md prints them."""
   flops = cost.vqvae_flops + cost.prior_flops
   return (
     f'{cost.vqvae_parameters / 1e6:.1f} M, {cost.prior_parameters / 1e6:.1f} M',
@@ -82,32 +83,33 @@ def describe(cost: Cost) -> tuple[str, str]:
 
 
 def n_parameters(module: nnx.Module) -> int:
-  """Numbers that the optimiser learns."""
+  """Returns the number of trained parameters."""
   return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(nnx.state(module, nnx.Param)))
 
 
 def _prior_flops(prior: Prior) -> float:
-  """Operations of a forward pass of one clip."""
+  """Returns the operations of a forward pass of one clip."""
   config, L = prior.config, math.prod(prior.codes.latent_shape)
   D, n_layers = config.hidden_dim, config.n_layers
   # Causal attention: half of two products of L x L with D.
   total = 2 * L * L * D * n_layers
   for path, kernel in nnx.to_flat_state(nnx.state(prior, nnx.Param)):
-    # Norms see each latent frame's actions, not each code: next to nothing.
+    # The norms' condition has an entry per latent frame, not per code: negligible.
     if path[-1] == 'kernel' and path[0] in ('fc_in', 'blocks', 'fc_out'):
       on_frames = path[1] == 'cross_attn' and path[2] in ('key', 'value')
       if not on_frames and not path[1].endswith('norm'):
         total += 2 * L * math.prod(kernel.shape)
   if not config.n_cond_frames:
     return total
-  size = prior.codes.resolution
-  frames = jax.ShapeDtypeStruct((1, config.n_cond_frames, size, size, 3), 'float32')
-  M = config.n_cond_frames * (size // 4) ** 2
-  # Queries meet keys of D, weights meet values of resnet_dim, once per block.
-  cross = 2 * L * M * (D + config.resnet_dim) * n_layers
+  frames = jax.ShapeDtypeStruct((1, config.n_cond_frames, *prior.codes.frame_size, 3), 'float32')
+  M = math.prod(frames_grid(config, prior.codes))
   memory = prior.blocks.cross_attn
+  # Queries meet keys, weights meet values, once per block.
+  n_channels = memory.key.kernel.shape[-1] + memory.value.kernel.shape[-1]
+  cross = 2 * L * M * n_channels * n_layers
   keys_values = 2 * M * sum(math.prod(x.kernel.shape) for x in (memory.key, memory.value))
-  resnet = _forward_flops(prior.resnet, lambda resnet, frames: resnet(frames), frames)
+  resnet = prior.conditioners.frames.resnet
+  resnet = _forward_flops(resnet, lambda resnet, frames: resnet(frames), frames)
   return total + cross + keys_values + resnet
 
 
@@ -122,7 +124,7 @@ def _short(value: float) -> str:
 
 
 def experiments() -> dict[str, Experiment]:
-  """Every configuration of the paper by name, the ablations' rows last."""
+  """Returns every configuration of the paper by name, the ablations' rows last."""
   found = {
     ':'.join(row): from_dict(importlib.import_module(f'configs.{row[0]}').get_config(*row[1:]))
     for row in ROWS

@@ -1,8 +1,8 @@
-"""The baseline: the published prior, written plainly in eager PyTorch, as its code computes it.
+"""The baseline: the published prior in plain eager PyTorch.
 
-Every score of causal attention is computed and then masked; sampling keeps a cache of all positions
-from the start, attends to the whole of it under a mask, and goes once through Python for a code.
-Needs PyTorch, which nothing else here does (the `torch` extra of pyproject.toml).
+All scores of causal attention are computed and then masked. Sampling allocates the cache for all
+positions, attends to all of it under a mask, and runs one Python iteration per code. Only this file
+needs PyTorch (the `torch` extra of pyproject.toml).
 
 Axis letters: B batch; L codes of a clip; K n_codes; E embedding_dim; D hidden_dim; N heads;
 d head size.
@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
-  """Of a prior; the defaults are the published BAIR model's."""
+  """Sizes of a prior; the defaults are those of the published BAIR model."""
 
   latent_shape: tuple[int, ...] = (4, 32, 32)
   n_codes: int = 2048
@@ -31,7 +31,7 @@ class Sizes:
 
 
 class LayerNorm(nn.Module):
-  """With epsilon outside the root."""
+  """Layer norm with epsilon outside the root."""
 
   def __init__(self, D: int):
     super().__init__()
@@ -45,7 +45,7 @@ class LayerNorm(nn.Module):
 
 
 class Attention(nn.Module):
-  """Causal self-attention of all positions, or of one with a cache."""
+  """Causal self-attention of all positions, or of one position with a KV cache."""
 
   def __init__(self, sizes: Sizes):
     super().__init__()
@@ -78,7 +78,7 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-  """Self-attention and feed-forward, each after a norm and added to its input."""
+  """Self-attention and MLP, both pre-norm and residual."""
 
   def __init__(self, sizes: Sizes):
     super().__init__()
@@ -97,7 +97,7 @@ class Block(nn.Module):
 
 
 class EagerPrior(nn.Module):
-  """Logits of every code given those before it, and a sampler."""
+  """Logits of every code given the earlier ones, and a sampler."""
 
   def __init__(self, sizes: Sizes):
     super().__init__()
@@ -114,7 +114,7 @@ class EagerPrior(nn.Module):
     self.fc_out = nn.Linear(D, sizes.n_codes, bias=False)
 
   def flat_positions(self) -> Tensor:
-    """[L D], in raster order."""
+    """Returns the position embeddings [L D], in raster order."""
     grid = self.sizes.latent_shape
     columns = []
     for axis, table in enumerate(self.positions):
@@ -124,7 +124,7 @@ class EagerPrior(nn.Module):
     return torch.cat(columns, dim=-1).flatten(0, -2)
 
   def forward(self, codes: Tensor) -> Tensor:
-    """int64 [B L] -> float32 [B L K]: the training forward."""
+    """Returns logits float32 [B L K] of codes int64 [B L], as in training."""
     x = self.fc_in(self.codebook[codes])
     x = torch.cat([self.sos.expand(len(x), 1, -1), x[:, :-1]], dim=1) + self.flat_positions()
     for block in self.blocks:
@@ -135,7 +135,7 @@ class EagerPrior(nn.Module):
   def sample(self, batch_size: int, n_codes: int | None = None) -> Tensor:
     """Draws the first `n_codes` codes (by default all) of `batch_size` clips: int64 [B n_codes].
 
-    A step costs the same at every position, since it attends to the whole cache.
+    Every step attends to the whole cache and so costs the same.
     """
     self.eval()
     positions, codes = self.flat_positions(), []

@@ -1,4 +1,4 @@
-"""How much frames change where clips, latent frames or neither begin: the figures of seams.py.
+"""Changes between frames at the seams of clips and of latent frames: the figures of seams.py.
 
 Axis letters: n videos; T H W frames, height, width; t h w latent grid.
 """
@@ -9,21 +9,22 @@ import numpy as np
 
 
 def changes(video: np.ndarray) -> np.ndarray:
-  """Mean absolute difference of each frame from the one before: [n T H W 3] -> [n T], of 0 none."""
+  """Returns the mean absolute change of each frame from the previous one: [n T], 0 at frame 0."""
   differences = np.abs(np.diff(video, axis=1, prepend=video[:, :1]))
   return differences.mean(axis=(2, 3, 4))
 
 
 def places(windows, num_frames: int, latent_step: int) -> dict[str, np.ndarray]:
-  """Returns frames by what begins there, int [m] each.
+  """Groups frames by what begins at them, int [m] each.
 
   Args:
     windows: the clips of a video, `sampling.windows.Windows`.
     num_frames: of the video.
-    latent_step: frames of a latent frame.
+    latent_step: frames per latent frame.
   Returns:
-    'a clip': a clip's first frame, or its first that it does not share; 'a latent frame': any other
-    latent frame; 'neither': all others. Frames of the first clip alone do not count.
+    'a clip': first frames of clips, and their first frames that are not shared; 'a latent frame':
+    first frames of other latent frames; 'neither': the rest. Frames before the second clip are left
+    out.
   """
   later = windows.starts[1:]
   clips = {*later, *(start + windows.shared for start in later)}
@@ -38,7 +39,7 @@ def places(windows, num_frames: int, latent_step: int) -> dict[str, np.ndarray]:
 
 
 def ratio(changes: np.ndarray, ours: np.ndarray, others: np.ndarray) -> tuple[float, float]:
-  """Returns how many times as much changes at `ours` as at `others`, and its standard error.
+  """Returns the ratio of the changes at `ours` to those at `others`, and its standard error.
 
   Args:
     changes: float [n T].
@@ -46,13 +47,50 @@ def ratio(changes: np.ndarray, ours: np.ndarray, others: np.ndarray) -> tuple[fl
   """
   at, elsewhere = changes[:, ours].mean(1), changes[:, others].mean(1)
   value = at.mean() / elsewhere.mean()
-  # Of a ratio of means over n videos, to first order (the delta method).
+  # First-order error of a ratio of means over n videos (delta method).
   error = np.std(at - value * elsewhere, ddof=1) / np.sqrt(len(at)) / elsewhere.mean()
   return value, error
 
 
+def bits_by_latent_frame(model, codes: np.ndarray, conditions) -> np.ndarray:
+  """Returns what codes cost the prior, teacher-forced: float [t], bits a code of each latent frame.
+
+  Args:
+    model: the VideoGPT.
+    codes: int32 [n t h w].
+    conditions: of the clips, by name.
+  """
+  logits = model.logits(codes, conditions=conditions)
+  chosen = np.asarray(model.prior.module().factors.log_p(logits, codes))
+  return -chosen.reshape(*codes.shape[:2], -1).mean(axis=(0, 2)) / np.log(2)
+
+
+def with_old_beginnings(codes: np.ndarray, latents: int) -> np.ndarray:
+  """Returns later clips that begin with the codes of the end of the clip before, as they are.
+
+  Args:
+    codes: int32 [n clips t h w], of videos.
+    latents: latent frames that clips share.
+  Returns:
+    int32 [n clips-1 t h w].
+  """
+  return np.concatenate([codes[:, :-1, -latents:], codes[:, 1:, latents:]], axis=2)
+
+
+def across_joints(windows) -> dict[str, int]:
+  """Returns first frames of windows as long as a clip: of the first clip, and about two joints."""
+  middle = lambda start: start + windows.shared // 2 - windows.clip // 2
+  return {
+    'the first clip': 0,
+    'across the first joint': middle(windows.starts[1]),
+    'across the last whole joint': middle(
+      windows.starts[-2] if windows.starts[2:] else windows.starts[1]
+    ),
+  }
+
+
 def overlap_psnr(model, codes: np.ndarray, shared: int) -> np.ndarray:
-  """PSNR in dB of the frames that two clips share, one decoding against the other: float [shared].
+  """Returns the PSNR in dB between the two decodings of shared frames: float [shared].
 
   Args:
     model: the VideoGPT.

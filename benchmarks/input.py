@@ -1,15 +1,12 @@
-"""How fast clips come: `python -m benchmarks.input`."""
+"""Throughput of the input pipeline: `python -m benchmarks.input`."""
 
-import contextlib
 import pathlib
 import tempfile
 import time
-from collections.abc import Iterator
 
-import av
 import jax
-import numpy as np
 
+from benchmarks.videos import cache_in, write_video
 from data import local
 from data.formats import Options, folder
 from videogpt_jax.config import from_dict
@@ -20,15 +17,15 @@ from videogpt_jax.training.step import init_state, make_train_step
 Row = tuple[str, float, str]
 _BATCH, _SECONDS = 16, 5.0
 _STEPS = 20
-_N_VIDEOS, _N_FRAMES, _HEIGHT, _WIDTH = 4, 280, 256, 340  # as Kinetics is often kept
+_N_VIDEOS, _N_FRAMES, _HEIGHT, _WIDTH = 4, 280, 256, 340  # a common size for Kinetics
 
 
 def rows() -> list[Row]:
-  """(name, value, unit) of each measurement."""
-  with tempfile.TemporaryDirectory() as scratch, _cache_in(scratch):
+  """Returns (name, value, unit) of each measurement."""
+  with tempfile.TemporaryDirectory() as scratch, cache_in(scratch):
     videos = pathlib.Path(scratch, 'videos')
     for i in range(_N_VIDEOS):
-      _write_video(videos / f'{i}.mp4', np.random.default_rng(i))
+      write_video(videos / f'{i}.mp4', _HEIGHT, _WIDTH, _N_FRAMES, seed=i)
     shards = pathlib.Path(scratch, 'shards')
     options = Options(resolution=64)
     listing = folder.list_items(str(videos), options)
@@ -56,18 +53,18 @@ def _clips_per_second(config: DatasetConfig) -> float:
 
 
 def _share_waiting() -> float:
-  """Of a training loop's time: how long it stands in `next`."""
+  """Returns the share of a training loop's time that is spent waiting in `next`."""
   from configs import demo
 
   experiment = from_dict(demo.get_config())
   training = experiment.vqvae_training
-  stage, key = vqvae_stage(experiment.vqvae), jax.random.key(0)
+  stage, key = vqvae_stage(experiment.vqvae, experiment.codes.latent_shape), jax.random.key(0)
   state = init_state(stage, training.optimizer, training.steps, key)
   step = jax.jit(make_train_step(stage, training.optimizer, training.steps), donate_argnums=0)
   batches = train_batches(experiment.dataset, batch_size=training.batch_size, seed=0)
   waited = begun = 0.0
   for i in range(_STEPS + 2):
-    if i == 2:  # compiled, and the pipeline filled
+    if i == 2:  # the step is compiled and the pipeline full
       waited, begun = 0.0, time.perf_counter()
     asked = time.perf_counter()
     batch = next(batches)
@@ -75,31 +72,6 @@ def _share_waiting() -> float:
     state, _ = step(state, None, batch, key)
     jax.block_until_ready(state)
   return waited / (time.perf_counter() - begun)
-
-
-def _write_video(path, rng):
-  """H.264 of smooth blobs that drift over a grainy ground, with key frames every 5 seconds."""
-  path.parent.mkdir(exist_ok=True)
-  ground = rng.integers(0, 255, (_HEIGHT // 4, _WIDTH // 4, 3), dtype=np.uint8)
-  ground = ground.repeat(4, 0).repeat(4, 1)
-  with av.open(str(path), 'w') as container:
-    stream = container.add_stream('libx264', rate=28, options={'crf': '23', 'g': '140'})
-    stream.width, stream.height, stream.pix_fmt = _WIDTH, _HEIGHT, 'yuv420p'
-    for t in range(_N_FRAMES):
-      image = np.roll(ground, (t // 2, t), (0, 1)) // 2
-      image[60 + t // 4 : 160 + t // 4, t : t + 80] += 90
-      container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format='rgb24')))
-    container.mux(stream.encode())
-
-
-@contextlib.contextmanager
-def _cache_in(scratch) -> Iterator[None]:
-  """Keeps what is found out about these videos out of the user's cache."""
-  import os
-  from unittest import mock
-
-  with mock.patch.dict(os.environ, XDG_CACHE_HOME=scratch):
-    yield
 
 
 if __name__ == '__main__':

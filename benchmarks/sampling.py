@@ -9,7 +9,7 @@ are timed before our clip and as many after it, so that what else the machine do
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import jax
@@ -17,20 +17,23 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from videogpt_jax.models.prior import CodeSpec, Prior
+from videogpt_jax import programs
+from videogpt_jax.models.prior import Prior
+from videogpt_jax.models.spec import CodeSpec, code_spec
+from videogpt_jax.models.trained import trained
 from videogpt_jax.models.transformer import PriorConfig
 from videogpt_jax.models.vqvae import VQVAE, VQVAEConfig
-from videogpt_jax.sampling.controls import Controls
-from videogpt_jax.sampling.loop import decode
+from videogpt_jax.sampling.settings import SamplingSettings
 
 Row = tuple[str, float, str]
 
-SPEC = CodeSpec((4, 32, 32), n_codes=2048, embedding_dim=256, sequence_length=16, resolution=64)
+VQVAE_CONFIG = VQVAEConfig(downsample=(4, 2, 2))
+SPEC = code_spec(VQVAE_CONFIG, sequence_length=16, resolution=64)
 CASES = {'cpu': ('float32', (1, 8)), 'gpu': ('bfloat16', (8, 64))}
-"""The type that is computed in, and clips at a time."""
+"""Computing dtype and batch sizes, by platform."""
 
 EAGER_STEPS = 96
-"""Of the baseline, before and after ours; the first few warm it up."""
+"""Steps of the baseline, run before and after ours; the first few warm it up."""
 
 STREAM_MB = 512
 MB = 1e6
@@ -40,21 +43,18 @@ def rows() -> Iterator[Row]:
   """Yields (name, value, unit) of each measurement."""
   bandwidth = stream_bandwidth()
   yield 'memory, read by all cores', bandwidth / 1e9, 'GB/s'
-  eager = _eager()
+  eager = eager_seconds(SPEC)
   dtype, batches = CASES['cpu' if _is_cpu() else 'gpu']
-  width = jnp.dtype(dtype).itemsize
   prior = Prior(PriorConfig(dtype=dtype), SPEC, rngs=nnx.Rngs(0))
-  weights = _bytes(nnx.state(prior)) * width / 4
-  L, config = math.prod(SPEC.latent_shape), prior.config
+  L = math.prod(SPEC.latent_shape)
   for batch in batches:
     name = f'sampling, BAIR size, {dtype}, batch {batch}'
-    compiled, arguments = _compile(prior, batch)
+    compiled, arguments = compile_draw(prior, VQVAE_CONFIG, batch)
     before = eager(batch) if eager else None
     ours = _seconds(lambda: jax.block_until_ready(compiled(*arguments))) / L  # noqa: B023
     after = eager(batch) if eager else None
     yield name, 1e3 * ours, 'ms a step'
-    cache = 2 * config.n_layers * batch * L * config.hidden_dim * width
-    # A code reads every weight once, and on average half of the cache.
+    weights, cache = weights_and_cache(prior, batch)
     floor = (weights + cache / 2) / bandwidth
     yield f'{name}, of the bandwidth floor', 100 * floor / ours, f'% ({1e3 * floor:.1f} ms)'
     if eager:
@@ -89,37 +89,54 @@ def stream_bandwidth() -> float:
 
 def decoder_bytes(batch: int) -> int:
   """Returns what the VQ-VAE's decoder needs for so many clips besides codes and video."""
-  vqvae = VQVAE(VQVAEConfig(downsample=(4, 2, 2)), rngs=nnx.Rngs(0))
-  graphdef, state = nnx.split(vqvae)
+  vqvae = trained(nnx.eval_shape(lambda: VQVAE(VQVAE_CONFIG, rngs=nnx.Rngs(0))))
   codes = jax.ShapeDtypeStruct((batch, *SPEC.latent_shape), jnp.int32)
-  compiled = jax.jit(lambda s, c: nnx.merge(graphdef, s).decode(c)).lower(state, codes).compile()
-  return compiled.memory_analysis().temp_size_in_bytes
+  return programs.decode.lower(vqvae, codes).compile().memory_analysis().temp_size_in_bytes
 
 
-def _compile(prior: Prior, batch: int):
-  graphdef, state = nnx.split(prior)
+def weights_and_cache(prior: Prior, batch: int) -> tuple[int, int]:
+  """Returns the bytes of a prior's weights and of the whole cache, as it computes with them.
 
-  def draw(state, codebook, keys):
-    prior = nnx.merge(graphdef, state)
-    return decode(prior, codebook, prior.condition(), keys, Controls()).codes
+  A code reads every weight once, and on average half of the cache.
+  """
+  config, L = prior.config, math.prod(prior.codes.latent_shape)
+  width = jnp.dtype(config.dtype).itemsize
+  cache = 2 * config.n_layers * batch * L * config.hidden_dim * width
+  return _bytes(nnx.state(prior)) * width // 4, cache
 
-  codebook = jax.random.normal(jax.random.key(0), (1, SPEC.n_codes, SPEC.embedding_dim))
-  arguments = state, codebook, jax.random.split(jax.random.key(1), batch)
-  return jax.jit(draw).lower(*arguments).compile(), arguments
+
+def compile_draw(
+  prior: Prior,
+  vqvae_config: VQVAEConfig,
+  batch: int,
+  settings: SamplingSettings = SamplingSettings(),  # noqa: B008, frozen
+) -> tuple[jax.stages.Compiled, tuple]:
+  """Returns the program that draws a batch of clips with these settings, and arguments for it."""
+  vqvae = trained(VQVAE(vqvae_config, rngs=nnx.Rngs(0)))
+  keys = jax.random.key_data(jax.random.split(jax.random.key(1), batch))
+  arguments = trained(prior), vqvae, keys, settings.controls, {}
+  return programs.draw.lower(*arguments, strategy=settings.strategy).compile(), arguments
 
 
-def _eager():
-  """Returns a function batch -> seconds a step of the baseline, or None without PyTorch."""
+def eager_seconds(spec: CodeSpec, **sizes: int) -> Callable[[int], float] | None:
+  """Returns a function batch -> seconds a step of the baseline, or None without PyTorch.
+
+  Args:
+    spec: of the codes.
+    sizes: of the prior, where they are not the published ones.
+  """
   try:
     from benchmarks.eager_torch import EagerPrior, Sizes
   except ImportError:
     return None
   device = 'cpu' if _is_cpu() else 'cuda'
-  model = EagerPrior(Sizes(SPEC.latent_shape, SPEC.n_codes, SPEC.embedding_dim)).to(device)
+  sizes = Sizes(spec.latent_shape, spec.n_codes, spec.embedding_dim, **sizes)
+  model = EagerPrior(sizes).to(device)
+  n_steps = min(EAGER_STEPS, math.prod(spec.latent_shape))
 
   def seconds(batch: int) -> float:
     model.sample(batch, 8)
-    return _seconds(lambda: model.sample(batch, EAGER_STEPS).cpu()) / EAGER_STEPS
+    return _seconds(lambda: model.sample(batch, n_steps).cpu()) / n_steps
 
   return seconds
 

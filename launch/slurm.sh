@@ -10,14 +10,16 @@
 #SBATCH --open-mode=append
 #SBATCH --output=%x-%j.log
 #
-# A run on the GPUs of a Slurm cluster, one process a GPU:
+# A run on the GPUs of a Slurm cluster, one process per GPU:
 #
 #   sbatch [--nodes=4 ...] launch/slurm.sh WORKDIR [flags of videogpt_jax.main]
 #   sbatch launch/slurm.sh /shared/runs/bair --config=configs/bair.py
 #
-# From the checkout, whose .venv must also hold JAX for GPUs: .venv/bin/pip install 'jax[cuda12]'.
-# Five minutes before its time is over, or when it is preempted, the job gets a SIGTERM, saves and
-# ends with status 75; it is then queued again and goes on from its last checkpoint.
+# Submit it from the checkout, whose .venv must also hold JAX for GPUs:
+# .venv/bin/pip install -r requirements.lock 'jax[cuda13]'. Five minutes before its time limit, or
+# when it is preempted, the job gets a SIGTERM, saves and ends with status 75; it is then requeued
+# and resumes from its last checkpoint. Compiled programs are kept beside WORKDIR for the next start;
+# JAX_COMPILATION_CACHE_DIR names another folder, or a bucket.
 set -euo pipefail
 
 if (( $# < 2 )); then
@@ -28,7 +30,9 @@ workdir=$1
 shift
 preempted=75 # training/distributed.py
 
-# JAX reads Slurm's variables, which srun gives each process; nothing is to be set.
+export JAX_COMPILATION_CACHE_DIR=${JAX_COMPILATION_CACHE_DIR:-$(dirname "$workdir")/compiled}
+
+# srun gives each process Slurm's variables, which tell JAX about the others.
 status=0
 srun --kill-on-bad-exit=1 .venv/bin/python -m videogpt_jax.main --workdir="$workdir" "$@" ||
   status=$?

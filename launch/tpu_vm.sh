@@ -1,18 +1,20 @@
 #!/usr/bin/env bash
-# A run on a Cloud TPU slice: asks for it, installs on all of its hosts, runs, and asks again if the
-# slice is taken away. The run goes on from its last checkpoint, which must be in a bucket.
+# A run on a Cloud TPU slice: requests the slice, installs on all of its hosts, runs, and requests
+# another if the slice is taken away. The run resumes from its last checkpoint, which must be in a
+# bucket.
 #
 #   launch/tpu_vm.sh NAME ACCELERATOR ZONE BUCKET [flags of videogpt_jax.main]
 #   launch/tpu_vm.sh bair v5litepod-8 us-west4-a gs://my-bucket/bair --config=configs/bair.py \
 #       --config.dataset.path=gs://my-bucket/shards/bair
 #
-# From the environment: SPOT=1 for spot capacity (the default; SPOT= for on-demand), RUNTIME, the
-# image of the hosts, REPOSITORY and REVISION, what they check out. Needs gcloud, logged in, with a
-# project set. docs/scale.md explains all of it.
+# Environment: SPOT=1 for spot capacity (the default; SPOT= for on-demand); RUNTIME, the image of the
+# hosts; REPOSITORY and REVISION, what they check out; JAX_COMPILATION_CACHE_DIR, where compiled
+# programs are kept for the next start (by default gs://my-bucket/compiled). Needs gcloud, logged in,
+# with a project set. docs/scale.md explains all of it.
 set -euo pipefail
 
 if (( $# < 4 )); then
-  sed -n '2,11s/^# \{0,1\}//p' "$0" >&2
+  sed -n '2,13s/^# \{0,1\}//p' "$0" >&2
   exit 2
 fi
 name=$1 accelerator=$2 zone=$3 bucket=$4
@@ -22,6 +24,8 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 REPOSITORY=${REPOSITORY:-$(git -C "$here" remote get-url origin)}
 REVISION=${REVISION:-$(git -C "$here" rev-parse HEAD)}
 SPOT=${SPOT-1}
+address=${bucket#gs://}
+cache=${JAX_COMPILATION_CACHE_DIR:-gs://${address%%/*}/compiled}
 case $accelerator in
   v6e-*) RUNTIME=${RUNTIME:-v2-alpha-tpuv6e} ;;
   v5p-*) RUNTIME=${RUNTIME:-v2-alpha-tpuv5} ;;
@@ -31,7 +35,7 @@ esac
 
 tpus() { gcloud compute tpus "$@" --zone="$zone" --quiet; }
 
-# NONE if there is no such request; what gcloud cannot say now is asked again.
+# Prints the request's state: NONE if there is no request, UNKNOWN if gcloud cannot say now.
 state() {
   local said
   if said=$(tpus queued-resources describe "$name" --format='value(state.state)' 2>&1); then
@@ -69,19 +73,23 @@ wait_for_slice() {
   done
 }
 
-# jax.distributed finds the other hosts of a slice by itself: nothing is to be set for it.
+# The hosts' images have Python 3.10, which is too old; uv fetches another. jax.distributed finds
+# the other hosts of a slice by itself.
 install='set -e
   if [ ! -d videogpt_jax ]; then git clone --quiet '"$(printf %q "$REPOSITORY")"' videogpt_jax; fi
   cd videogpt_jax
   git fetch --quiet && git checkout --quiet '"$(printf %q "$REVISION")"'
-  if [ ! -x .venv/bin/python ]; then
-    python3 -m venv .venv
-    .venv/bin/pip install --quiet -r requirements.lock "jax[tpu]"
+  if [ ! -e .venv/installed ]; then
+    python3 -m pip install --quiet --user uv
+    python3 -m uv venv --quiet --clear --python 3.12 .venv
+    python3 -m uv pip install --quiet --python .venv/bin/python -r requirements.lock "jax[tpu]"
+    touch .venv/installed
   fi'
-run="cd videogpt_jax && .venv/bin/python -m videogpt_jax.main --workdir=$(printf %q "$bucket")"
+run="cd videogpt_jax && JAX_COMPILATION_CACHE_DIR=$(printf %q "$cache")"
+run+=" .venv/bin/python -m videogpt_jax.main --workdir=$(printf %q "$bucket")"
 for flag in "$@"; do run+=" $(printf %q "$flag")"; done
 
-preempted=75 # training/distributed.py: saved and ended, because the machine is taken away
+preempted=75 # training/distributed.py: saved, because the machine is about to be taken away
 while true; do
   wait_for_slice
   status=0
@@ -89,12 +97,12 @@ while true; do
   if (( status == 0 )); then
     break
   fi
-  sleep 30 # a slice that is being taken away says so by now
+  sleep 30 # until then a slice that is being taken away does not say so
   if [[ $(state) == @(ACTIVE|UNKNOWN) ]] && (( status != preempted )); then
-    echo "the run failed with status $status on a slice that is still there; it is kept: look at it" \
+    echo "the run failed with status $status, but the slice is still there and is kept; look at it" \
       "with: gcloud compute tpus tpu-vm ssh $name --zone=$zone" >&2
     exit "$status"
   fi
-  echo "the slice was taken away; asking for another" >&2
+  echo "the slice was taken away; requesting another" >&2
 done
 tpus queued-resources delete "$name" --force

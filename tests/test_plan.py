@@ -25,7 +25,7 @@ def call(*args, **environment):
 @pytest.mark.parametrize(
   ('args', 'error'),
   [
-    ([CONFIG], '--config and --topology must be given'),
+    ([CONFIG], '--topology is missing; for example --topology=v5e:2x4'),
     ([CONFIG, '--topology=v5e:3x5'], 'does not exist; slices of v5e are v5e:1x1, v5e:2x2'),
     ([CONFIG, '--topology=v5e:2x2', '--stages=prayer'], "unknown stage 'prayer'"),
     ([CONFIG, '--topology=v5e:2x2', '--batch_sizes=0'], 'takes numbers of clips above 0'),

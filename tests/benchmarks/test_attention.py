@@ -2,8 +2,8 @@
 
 import pytest
 
-from benchmarks import attention
-from videogpt_jax.models.prior import CodeSpec
+from benchmarks import attention, steps
+from videogpt_jax.models.spec import CodeSpec
 from videogpt_jax.models.transformer import PriorConfig
 
 SIZES = {'hidden_dim': 32, 'n_heads': 2, 'n_layers': 2}
@@ -30,15 +30,16 @@ def test_keeping_less_needs_less_memory():
   assert sizes[0] > sizes[1] > sizes[2]
 
 
-def test_operations_of_a_step_are_those_of_the_compiled_products():
+@pytest.mark.parametrize('mlp', ['gelu', 'swiglu'])
+def test_operations_of_a_step_are_those_of_the_compiled_products(mlp):
   """Held to what XLA counts without attention's products, which grow with L alone here."""
-  config = PriorConfig(64, n_heads=2, n_layers=1, attn_dropout=0.0, dropout=0.0)
+  config = PriorConfig(64, n_heads=2, n_layers=1, attn_dropout=0.0, dropout=0.0, mlp=mlp)
   short, long = (
     CodeSpec((t, 4, 4), n_codes=512, embedding_dim=64, sequence_length=4, resolution=16)
     for t in (1, 2)
   )
-  # Dense attention computes both halves of the scores: once more what step_flops counts for it.
+  # Dense attention computes both halves of the scores: once more what prior_flops counts for it.
   for spec, L in ((short, 16), (long, 32)):
-    counted = attention.step_flops(config, spec, batch_size=1) + 6.0 * L * 64 * L
+    counted = steps.prior_flops(config, spec, batch_size=1) + 6.0 * L * 64 * L
     compiled = attention.compiled_gradient(config, spec).cost_analysis()['flops']
     assert 0.8 * counted < compiled < 1.25 * counted

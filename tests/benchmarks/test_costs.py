@@ -9,13 +9,14 @@ from flax import nnx
 
 from benchmarks import costs
 from configs import paper
-from videogpt_jax.models.prior import CodeSpec, Prior
+from videogpt_jax.models.prior import Prior
+from videogpt_jax.models.spec import CodeSpec
 
 _TABLE = pathlib.Path(__file__).parents[2] / 'docs' / 'paper.md'
 
 
 def _documented():
-  row = r'^\|.*`configs/(\w+)\.py:?(\w*)` \| (.*?) \| (.*?) \|'
+  row = r'^\|.*`configs/(\w+)\.py:?(\w*)` \| [^|]* \| (.*?) \| (.*?) \|'
   rows = re.findall(row, _TABLE.read_text(), re.MULTILINE)
   return {f'{name}:{argument}'.rstrip(':'): cells for name, argument, *cells in rows}
 

@@ -44,7 +44,7 @@ def test_it_computes_our_logits_and_samples_from_them(monkeypatch):
   codebook = jax.random.normal(jax.random.key(5), (7, 5))
   eager = eager_twin(prior, codebook)
   codes = np.random.default_rng(0).integers(0, 7, (2, 24))
-  ours = prior(codebook[codes.reshape(2, *SPEC.latent_shape)], prior.condition())
+  ours = prior(codebook[codes.reshape(2, *SPEC.latent_shape)], prior.condition({}))
   with torch.no_grad():
     theirs = eager(torch.tensor(codes))
   np.testing.assert_allclose(theirs, ours.reshape(2, 24, 7), atol=1e-4)

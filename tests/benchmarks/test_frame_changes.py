@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks import frame_changes
-from videogpt_jax.models.prior import CodeSpec
+from videogpt_jax.models.spec import CodeSpec
 from videogpt_jax.sampling import windows
 
 
@@ -55,3 +55,16 @@ def test_the_overlap_is_compared_frame_by_frame():
 
   codes = np.array([[[0, 0, 30, 40], [40, 41, 0, 0]]])
   np.testing.assert_allclose(frame_changes.overlap_psnr(Model(), codes, 2), [20, 40])
+
+
+def test_windows_lie_about_the_joints():
+  # Clips of 16 begin at 0, 8, 16, 24 and share 8 frames: the middles of the joints are 12 and 20.
+  found = list(frame_changes.across_joints(plan(34)).values())
+  assert found == [0, 4, 12]
+  assert list(frame_changes.across_joints(plan(20)).values()) == [0, 4, 4]
+
+
+def test_old_beginnings_are_the_ends_of_clips():
+  codes = np.arange(2 * 3 * 4).reshape(2, 3, 4, 1, 1)
+  old = frame_changes.with_old_beginnings(codes, 2)
+  np.testing.assert_array_equal(old[0, :, :, 0, 0], [[2, 3, 6, 7], [6, 7, 10, 11]])

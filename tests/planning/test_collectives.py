@@ -48,7 +48,7 @@ def exchanged(name, *sizes):
   config = dataclasses.replace(config, prior=PRIOR, prior_codes='codes')
   mesh = make_mesh(MeshConfig(*sizes), jax.devices()[:8])
   compiled = programs.make_step(name, config, mesh).lower().compile()
-  return tuple(collectives(hlo.parse(compiled.as_text()), dict(mesh.shape)))
+  return tuple(collectives(hlo.parse(compiled.as_text()), mesh.shape))
 
 
 def counts(found):

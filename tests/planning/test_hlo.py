@@ -9,6 +9,8 @@ import pytest
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from videogpt_jax.models.attention import CausalMask, attention
+from videogpt_jax.models.attention.schedule import make_schedule
 from videogpt_jax.planning import cost, hlo
 from videogpt_jax.planning.collectives import by_kind, collectives, device_groups
 
@@ -33,6 +35,61 @@ def test_nested_loops_multiply():
     return jax.lax.scan(lambda x, _: (inner(x), None), x, length=5)[0]
 
   assert cost.flops(hlo.parse(compiled(nested, (4, 8), (8, 8)).as_text())) == 15 * 2 * 4 * 8 * 8
+
+
+def test_a_loop_whose_trip_count_is_data_needs_to_be_told_it():
+  def looped(n, x, w):
+    return jax.lax.fori_loop(0, n, lambda i, x: jnp.tanh(x @ w), x)
+
+  n = jax.ShapeDtypeStruct((), jnp.int32)
+  shapes = (jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((4, 8), (8, 8)))
+  text = jax.jit(looped).lower(n, *shapes).compile().as_text()
+  assert cost.flops(hlo.parse(text, 2.5)) == 2.5 * 2 * 4 * 8 * 8
+  with pytest.raises(ValueError, match='is not in its condition'):
+    hlo.parse(text)
+
+
+def test_blockwise_attention_counts_the_blocks_that_its_schedule_visits():
+  B, L, N, d = 2, 1536, 3, 16
+  schedule = make_schedule(L, L, CausalMask())
+  assert list(schedule.steps) == [1, 2, 3]
+
+  def loss(q, k, v):
+    return attention(q, k, v, CausalMask(), backend='blockwise').sum()
+
+  program = compiled(jax.grad(loss, (0, 1, 2)), *[(B, L, N, d)] * 3)
+  found = cost.flops(hlo.parse(program.as_text(), schedule.steps.mean()))
+  products = 2 + 5  # forward; backward with the scores computed again
+  assert found == products * 2 * schedule.n_visited * schedule.block**2 * d * B * N
+
+
+KERNELS = """HloModule attention
+
+ENTRY %main (q: bf16[2,3,256,16], k: bf16[2,3,512,16], v: bf16[2,3,512,8]) -> f32[] {
+  %mask = s8[1,1,1]{2,1,0} parameter(0)
+  %q = bf16[2,3,256,16]{3,2,1,0} parameter(1)
+  %k = bf16[2,3,512,16]{3,2,1,0} parameter(2)
+  %v = bf16[2,3,512,8]{3,2,1,0} parameter(3)
+  %lse = f32[2,3,1,256]{3,2,1,0} parameter(4)
+  %do = bf16[2,3,256,8]{3,2,1,0} parameter(5)
+  %forward = (f32[3,128,128]{2,1,0}, bf16[2,3,256,8]{3,2,1,0}, f32[2,3,256,128]{3,2,1,0}) custom-call(%mask, %q, %k, %v), custom_call_target="tpu_custom_call"
+  %dq = (f32[3,128,16]{2,1,0}, bf16[2,3,256,16]{3,2,1,0}) custom-call(%mask, %q, %k, %v, %lse, %do, %lse), custom_call_target="tpu_custom_call"
+  %dkv = (bf16[2,3,512,16]{3,2,1,0}, bf16[2,3,512,8]{3,2,1,0}) custom-call(%mask, %q, %k, %v, %lse, %do, %lse), custom_call_target="tpu_custom_call"
+  ROOT %other = f32[] custom-call(), custom_call_target="Sharding"
+}
+"""  # noqa: E501
+
+
+def test_attention_kernels_count_by_their_arguments():
+  scores = 2 * 2 * 3 * 256 * 512
+  forward, dq, dkv = 16 + 8, 16 + 8 + 16, 16 + 8 + 16 + 8
+  cross = hlo.parse(KERNELS)
+  assert cost.kernel_flops(cross, admitted=0.5) == scores * (forward + dq + dkv)
+  # As many queries as keys: a mask rules out some of the scores.
+  self_attention = hlo.parse(KERNELS.replace('512', '256'))
+  assert cost.kernel_flops(self_attention, admitted=0.5) == scores / 4 * (forward + dq + dkv)
+  with pytest.raises(ValueError, match='the kernel dq is not known'):
+    cost.kernel_flops(hlo.parse(KERNELS.replace(', %lse, %do, %lse', ', %do', 1)), 1.0)
 
 
 @pytest.mark.parametrize(
@@ -78,6 +135,11 @@ def test_groups_are_read_in_every_notation(text, groups):
   assert device_groups(text) == groups
 
 
+def test_groups_in_an_unknown_notation_are_an_error():
+  with pytest.raises(ValueError, match='unknown notation'):
+    device_groups("replica_groups=mesh['a'=4] {'a':(2)2}, x")
+
+
 def test_collectives_have_their_axes_counts_and_bytes():
   mesh = Mesh(np.asarray(jax.devices()[:8]).reshape(4, 2), ('data', 'tensor'))
   place = lambda *axes: NamedSharding(mesh, P(*axes))
@@ -88,7 +150,7 @@ def test_collectives_have_their_axes_counts_and_bytes():
     return jax.lax.scan(lambda x, w: (jnp.tanh(x @ w), None), x, w)[0]
 
   program = jax.jit(looped, out_shardings=place('data', 'tensor')).lower(x, w).compile()
-  found = list(collectives(hlo.parse(program.as_text()), dict(mesh.shape)))
+  found = list(collectives(hlo.parse(program.as_text()), mesh.shape))
   assert {c.axes for c in found} == {('tensor',)}
   assert {c.runs for c in found} == {5}
   sums = {c.payload for c in found if c.kind in ('all-reduce', 'reduce-scatter')}
@@ -128,7 +190,7 @@ ENTRY %main (a: (s32[], f32[4,8])) -> (s32[], f32[4,8]) {
 
 def test_a_loop_that_the_compiler_has_unrolled_runs_half_as_often():
   program = hlo.parse(UNROLLED)
-  assert program.runs['body'] == 3
+  assert {i.name: runs for i, runs, _ in program}['y'] == 3
   assert cost.flops(program) == 6 * 2 * 4 * 8 * 8
 
 

@@ -3,17 +3,21 @@
 import dataclasses
 import functools
 import importlib
+import math
 
 import pytest
 
 from tests import tiny_config
 from videogpt_jax.config import from_dict
+from videogpt_jax.errors import UserError
+from videogpt_jax.models.transformer import PriorConfig
+from videogpt_jax.models.vqvae import VQVAEConfig
 from videogpt_jax.planning import candidates, compiler, cost, hlo, plans
 from videogpt_jax.planning.chips import CHIPS, GIB, parse_topology
 from videogpt_jax.planning.collectives import by_kind, collectives
 from videogpt_jax.planning.compiler import DoesNotFitError
-from videogpt_jax.planning.estimate import Estimate, estimate
-from videogpt_jax.planning.fitting import attempt, largest_batch, remedies
+from videogpt_jax.planning.estimate import Estimate, attempt, estimate
+from videogpt_jax.planning.fitting import largest_batch, remedies
 from videogpt_jax.planning.programs import make_step
 from videogpt_jax.training.sharding import MeshConfig, make_mesh
 
@@ -49,6 +53,21 @@ def test_every_chip_is_known_to_the_compiler(chip):
   assert len(compiler.devices(topology)) == topology.n_chips == 4
 
 
+def test_a_plan_adds_up_all_clips_and_draws_of_a_video():
+  topology = parse_topology('v5e:2x2')
+
+  def sampler(name='sample', **settings):
+    config = from_dict(tiny_config.get_config())
+    config = dataclasses.replace(config, sample=dataclasses.replace(config.sample, **settings))
+    return estimate(step(name, config, 'v5e:2x2', (4, 1, 1)), topology)
+
+  one, several = sampler(), sampler(num_frames=7, best_of=2)
+  later = sampler('sample_later', num_frames=7)
+  assert several.hbm_bytes == 2 * one.hbm_bytes + 2 * later.hbm_bytes  # two later clips
+  assert several.ici_seconds == pytest.approx(2 * one.ici_seconds + 2 * later.ici_seconds)
+  assert several.peak == max(one.peak, later.peak)
+
+
 def test_a_small_plan_adds_up():
   config = from_dict(tiny_config.get_config())
   found = estimate(step('prior', config, 'v5e:2x2', (2, 2, 1)), parse_topology('v5e:2x2'))
@@ -59,13 +78,14 @@ def test_a_small_plan_adds_up():
   assert 0 < found.utilisation < 1 and 0 < found.communication_share < 1
 
 
+@pytest.mark.slow
 def test_the_full_size_bair_prior_fits_eight_v5e_chips_recomputing_its_blocks():
   config = experiment('configs.bair', prior_codes='codes')
   config = dataclasses.replace(config, prior=dataclasses.replace(config.prior, remat='full'))
   there = step('prior', config, 'v5e:2x4', (8, 1, 1))
   found = attempt(there, parse_topology('v5e:2x4'))
   assert isinstance(found, Estimate), found
-  assert found.parts['parameters'] == pytest.approx(0.364 * GIB, rel=0.02)  # 97.7 million
+  assert found.parts['parameters'] == pytest.approx(0.403 * GIB, rel=0.02)  # 108.1 million
   assert found.peak <= found.topology.chip.usable
   (kind,) = {c.kind for c in found.collectives}
   assert kind == 'all-reduce'
@@ -77,7 +97,7 @@ def test_what_does_not_fit_says_by_how_much_and_what_would():
   error = attempt(there, parse_topology('v5e:2x2'))
   assert isinstance(error, DoesNotFitError)
   assert error.needed > error.available == CHIPS['v5e'].usable
-  ways = remedies(there, config, error, parse_topology('v5e:2x2'), largest=64)
+  ways = remedies(there, error, parse_topology('v5e:2x2'), largest=64)
   assert '--config.prior_training.grad_accum_steps=2 or more' in ways
   assert '--config.prior_training.batch_size=64' in ways
   assert any(way.startswith('--topology=v5e:') for way in ways)
@@ -95,16 +115,18 @@ def test_fsdp_divides_memory_by_the_chips():
     assert held[n] == pytest.approx(held[4] * 4 / n, rel=0.05)
 
 
+@pytest.mark.slow
 def test_what_is_read_before_there_is_machine_code_is_the_program_that_runs():
   topology = parse_topology('v5e:2x2')
   there = step('prior', from_dict(tiny_config.get_config()), 'v5e:2x2', (2, 2, 1))
   early = compiler.compile_step(there, topology)
   whole = there.lower().compile()
-  axes = dict(there.mesh.shape)
   programs = [hlo.parse(text) for text in (early.text, whole.as_text())]
   assert len({cost.flops(program) for program in programs}) == 1
-  assert programs[0].runs.keys() == programs[1].runs.keys()
-  assert by_kind(collectives(programs[0], axes)) == by_kind(collectives(programs[1], axes))
+  loops = [{i.name: n for i, n, _ in program if i.opcode == 'fusion'} for program in programs]
+  assert loops[0] == loops[1]
+  exchanged = [by_kind(collectives(program, there.mesh.shape)) for program in programs]
+  assert exchanged[0] == exchanged[1]
   memory = whole.memory_analysis()
   assert early.arguments == memory.argument_size_in_bytes
   results = memory.output_size_in_bytes - memory.alias_size_in_bytes
@@ -112,6 +134,7 @@ def test_what_is_read_before_there_is_machine_code_is_the_program_that_runs():
   assert early.temporaries > 0  # memory_analysis is no measure: it states 0 for this program
 
 
+@pytest.mark.slow
 def test_a_search_ranks_what_fits():
   config = from_dict(tiny_config.get_config())
   topology = parse_topology('v5e:2x2')
@@ -123,6 +146,14 @@ def test_a_search_ranks_what_fits():
 def bair(**prior):
   config = experiment('configs.bair')
   return dataclasses.replace(config, prior=dataclasses.replace(config.prior, **prior))
+
+
+def bair_of_videogpt():
+  """BAIR's sizes with the models of the published VideoGPT, attention dropout and all."""
+  sizes = {'hidden_dim': 512, 'n_heads': 4, 'n_layers': 8, 'mlp_dim': 2048, 'attn_type': 'sparse'}
+  sizes |= {'n_cond_frames': 1, 'resnet_depth': 34, 'resnet_dim': 512, 'remat': 'full'}
+  vqvae = VQVAEConfig(n_codes=1024, downsample=(2, 2, 2))
+  return dataclasses.replace(bair(), vqvae=vqvae, prior=PriorConfig(**sizes))
 
 
 @pytest.mark.slow
@@ -139,10 +170,30 @@ def test_all_of_bair_fits_at_full_size(stage, topology, sizes, batch_size):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize('name', ['configs.bair', 'configs.ucf101'])
+def test_full_attention_with_dropout_is_planned(name):
+  """Its loops over blocks of keys have trip counts that are data."""
+  config = experiment(name, prior_codes='codes')
+  changes = {'attn_type': 'full', 'attn_dropout': 0.3, 'remat': 'full'}
+  prior = dataclasses.replace(config.prior, **changes)
+  config = dataclasses.replace(config, prior=prior)
+  assert prior.attn_dropout
+  found = estimate(step('prior', config, 'v5e:2x4', (8, 1, 1)), parse_topology('v5e:2x4'))
+  L, D = math.prod(config.codes.latent_shape), prior.hidden_dim
+  n = config.prior_training.batch_size / 8 * prior.n_layers
+  # Blocks of 512: the diagonal ones are computed whole. Two products forward, recomputed, and five
+  # backward. Each other product runs once forward, once recomputed (but for the block's last, whose
+  # result the gradient does not need) and twice backward.
+  attention = n * (2 + 2 + 5) * 2 * D * L * (L + 512) / 2
+  kernels = n * 2 * L * (4 * 4 * D * D + (4 + 3) * D * prior.mlp_units)
+  assert attention + kernels < found.flops - found.kernel_flops < 1.15 * (attention + kernels)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(('stage', 'traffic'), [('vqvae', 19.6e9), ('prior', 166e9)])
 def test_what_helps_cpus_does_not_cost_tpus(stage, traffic):
   """Bytes a chip of a step of 32 clips; both were a fifth to a half more for a time."""
-  there = step(stage, bair(remat='full'), 'v5e:2x4', (8, 1, 1), 32)
+  there = step(stage, bair_of_videogpt(), 'v5e:2x4', (8, 1, 1), 32)
   assert estimate(there, parse_topology('v5e:2x4')).hbm_bytes < 1.05 * traffic
 
 
@@ -151,8 +202,8 @@ def test_the_bair_prior_needs_more_than_a_v5e_chip_with_all_activations_kept():
   there = step('prior', bair(), 'v5e:2x4', (8, 1, 1), 32)
   error = attempt(there, parse_topology('v5e:2x4'))
   assert isinstance(error, DoesNotFitError)
-  assert error.needed == pytest.approx(18.2 * GIB, rel=0.02)
-  ways = remedies(there, there.experiment, error, parse_topology('v5e:2x4'), largest=24)
+  assert error.needed == pytest.approx(18.8 * GIB, rel=0.02)
+  ways = remedies(there, error, parse_topology('v5e:2x4'), largest=24)
   assert '--config.prior.remat=full' in ways  # which the test above has
 
 
@@ -208,8 +259,7 @@ def test_the_largest_batch_fits_and_a_larger_one_does_not():
 def test_plans_end_with_what_did_not_fit(monkeypatch):
   error = DoesNotFitError(20 * GIB, 15.75 * GIB)
   monkeypatch.setattr(plans, 'attempt', lambda step, topology: error)
-  request = plans.Request(
-    from_dict(tiny_config.get_config()), ('v5e:2x2',), ('prior',), with_largest_batch=False
-  )
-  with pytest.raises(ValueError, match=r'v5e:2x2 .* needs 20.0 GiB a chip, 4.2 GiB more'):
-    list(plans.plan(request))
+  config = from_dict(tiny_config.get_config())
+  texts = plans.plan(config, ['v5e:2x2'], ['prior'], with_largest_batch=False)
+  with pytest.raises(UserError, match=r'v5e:2x2 .* needs 20.0 GiB a chip, 4.2 GiB more'):
+    list(texts)

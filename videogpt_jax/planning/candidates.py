@@ -1,52 +1,32 @@
-"""Tries meshes and batch sizes: bounds sort out the hopeless, the compiler judges the rest.
+"""Tries meshes and batch sizes: a bound on memory rules some out, the compiler judges the rest."""
 
-Letters: P parameters; B clips a device; L codes of a clip; D hidden units.
-"""
-
-import dataclasses
 import functools
 import itertools
 import math
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from videogpt_jax.config import Experiment
 from videogpt_jax.planning.chips import Topology
-from videogpt_jax.planning.estimate import Estimate
-from videogpt_jax.planning.fitting import attempt
-from videogpt_jax.planning.programs import bytes_per_device, make_step, stage_of
+from videogpt_jax.planning.estimate import Estimate, attempt
+from videogpt_jax.planning.programs import bytes_per_device, make_step, placed
+from videogpt_jax.stages.shapes import stage_of
 from videogpt_jax.training.sharding import MeshConfig, make_mesh, shardings
 from videogpt_jax.training.step import init_state
 
 
-@dataclasses.dataclass(frozen=True)
-class Candidate:
-  """A mesh and a batch size, with what is known before compiling.
+class Tried(NamedTuple):
+  """The outcome of a search.
 
   Attributes:
-    mesh: sizes of its axes.
-    batch_size: clips a step.
-    least_memory: bytes a chip that any program of it needs.
-    exchange: about how many bytes a chip sends, a clip of the batch.
-  """
-
-  mesh: MeshConfig
-  batch_size: int
-  least_memory: float
-  exchange: float
-
-
-@dataclasses.dataclass(frozen=True)
-class Tried:
-  """What a search has come to.
-
-  Attributes:
-    found: the programs that fit, most clips a second first.
-    n_candidates: meshes and batch sizes there are.
-    n_hopeful: of these, those that the bounds do not rule out.
-    n_compiled: of these, those that were compiled.
-    least_memory: bytes a chip that the smallest of all candidates needs at least.
+    found: the programs that fit, most clips per second first.
+    n_candidates: number of meshes and batch sizes.
+    n_hopeful: those that the bound on memory does not rule out.
+    n_compiled: those that were compiled.
+    least_memory: the smallest bound of all candidates, bytes a chip.
   """
 
   found: list[Estimate]
@@ -64,92 +44,51 @@ def search(
   batch_sizes: Sequence[int],
   n_compile: int,
 ) -> Tried:
-  """Compiles the candidates that send least a clip, of those that may fit.
+  """Compiles the candidates that may fit and communicate least.
+
+  A step exchanges gradients over `data` once, parameters over `fsdp` in every pass, activations
+  over `tensor` and `sequence` in every block. Candidates with small `sequence`, `tensor` and `fsdp`
+  are compiled first, large batches before small ones.
 
   Args:
     name: 'vqvae' or 'prior'.
-    experiment: whose step.
+    experiment: the configuration.
     topology: the slice.
-    devices: of it.
+    devices: of the slice.
     batch_sizes: to try.
-    n_compile: how many to compile at most.
+    n_compile: how many candidates to compile at most.
   """
-  candidates = list(_candidates(name, experiment, topology, devices, batch_sizes))
-  hopeful = [c for c in candidates if c.least_memory <= topology.chip.usable]
-  hopeful.sort(key=lambda c: c.exchange)
-  found = []
-  for candidate in hopeful[:n_compile]:
-    mesh = make_mesh(candidate.mesh, devices)
-    tried = attempt(make_step(name, experiment, mesh, candidate.batch_size), topology)
-    if isinstance(tried, Estimate):
-      found.append(tried)
+  bounds = dict(_candidates(name, experiment, topology.n_chips, devices, batch_sizes))
+  hopeful = [candidate for candidate in bounds if bounds[candidate] <= topology.chip.usable]
+  hopeful.sort(key=lambda c: (c[0].sequence, c[0].tensor, c[0].fsdp, -c[1]))
+  steps = (make_step(name, experiment, make_mesh(m, devices), n) for m, n in hopeful[:n_compile])
+  found = [e for step in steps if isinstance(e := attempt(step, topology), Estimate)]
   found.sort(key=lambda e: -e.clips_per_second)
-  least = min((c.least_memory for c in candidates), default=math.inf)
-  return Tried(found, len(candidates), len(hopeful), min(n_compile, len(hopeful)), least)
+  least = min(bounds.values(), default=math.inf)
+  return Tried(found, len(bounds), len(hopeful), min(n_compile, len(hopeful)), least)
 
 
-def _candidates(name, experiment, topology, devices, batch_sizes) -> Iterator[Candidate]:
+def _candidates(
+  name: str, experiment: Experiment, n_chips: int, devices: list, batch_sizes: Sequence[int]
+) -> Iterator[tuple[tuple[MeshConfig, int], float]]:
+  """Yields meshes and batch sizes, with the bytes a chip that they need at least: state, gradients,
+  and the input of each block of the prior, kept for its gradient."""
   stage, training = stage_of(name, experiment)
   init = functools.partial(init_state, stage, training.optimizer, training.steps)
   state = jax.eval_shape(init, jax.random.key(0))
-  for sizes in _meshes(name, experiment, topology.n_chips):
-    mesh = make_mesh(sizes, devices)
-    placed = jax.tree.map(
-      lambda a, s: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=s),
-      state,
-      shardings(state, mesh),
-    )
-    state_bytes, params = bytes_per_device(placed), bytes_per_device(placed.params)
-    for batch_size in batch_sizes:
-      shares = sizes.data * sizes.fsdp * training.grad_accum_steps
-      if batch_size % shares == 0:
-        clips = batch_size // shares
-        exchange = _exchange(name, experiment, sizes, params, clips) / batch_size
-        memory = state_bytes + params + clips * _activations(name, experiment, sizes)
-        yield Candidate(sizes, batch_size, memory, exchange)
-
-
-def _meshes(name: str, experiment: Experiment, n_chips: int) -> Iterator[MeshConfig]:
-  """All meshes of so many chips that this program can use."""
+  prior, L = experiment.prior, math.prod(experiment.codes.latent_shape)
+  inputs = L * prior.hidden_dim * prior.n_layers * jnp.dtype(prior.dtype).itemsize
   divisors = [n for n in range(1, n_chips + 1) if n_chips % n == 0]
-  heads, length = experiment.prior.n_heads, math.prod(experiment.codes.latent_shape)
   for fsdp, tensor, sequence in itertools.product(divisors, repeat=3):
     cuts = tensor * sequence
-    if n_chips % (fsdp * cuts) or (name == 'vqvae' and cuts > 1):
+    unused = cuts > 1 if name == 'vqvae' else prior.n_heads % cuts or L % sequence
+    if n_chips % (fsdp * cuts) or unused:
       continue
-    if heads % cuts == 0 and length % sequence == 0:
-      yield MeshConfig(n_chips // (fsdp * cuts), fsdp, tensor, sequence)
-
-
-def _activations(name: str, experiment: Experiment, mesh: MeshConfig) -> float:
-  """Bytes a clip that must be kept for the gradient at least: each block's input."""
-  if name != 'prior':
-    return 0.0
-  prior, L = experiment.prior, math.prod(experiment.codes.latent_shape)
-  width = 2 if prior.dtype == 'bfloat16' else 4
-  return L / mesh.sequence * prior.hidden_dim * prior.n_layers * width
-
-
-def _exchange(
-  name: str, experiment: Experiment, mesh: MeshConfig, params: int, clips: int
-) -> float:
-  """About how many bytes a chip sends in a step, around rings.
-
-  Gradients are summed over `data` and `sequence`; over `fsdp` parameters are gathered for either
-  pass and gradients scattered, in the type that is computed in; `tensor` sums two activations a
-  block and pass; `sequence` exchanges four.
-  """
-
-  def ring(n: int) -> float:
-    return (n - 1) / n
-
-  computed = params // (2 if getattr(experiment, name).dtype == 'bfloat16' else 1)
-  sent = 2 * params * ring(mesh.data * mesh.sequence) + 3 * computed * mesh.fsdp * ring(mesh.fsdp)
-  if name == 'prior':
-    prior, L = experiment.prior, math.prod(experiment.codes.latent_shape)
-    width = 2 if prior.dtype == 'bfloat16' else 4
-    x = clips * L / mesh.sequence * prior.hidden_dim * width
-    passes = 2 if prior.remat == 'none' else 3
-    sent += prior.n_layers * passes * 2 * 2 * x * ring(mesh.tensor)
-    sent += prior.n_layers * passes * 4 * x * ring(mesh.sequence) / mesh.tensor
-  return sent
+    sizes = MeshConfig(n_chips // (fsdp * cuts), fsdp, tensor, sequence)
+    there = jax.tree.map(placed, state, shardings(state, make_mesh(sizes, devices)))
+    shares = sizes.data * fsdp * training.grad_accum_steps
+    for batch_size in batch_sizes:
+      if batch_size % shares == 0:
+        clips = batch_size // shares / sequence if name == 'prior' else 0
+        memory = bytes_per_device(there) + bytes_per_device(there.params) + clips * inputs
+        yield (sizes, batch_size), memory

@@ -1,12 +1,14 @@
-"""Published figures of TPU chips, and the slices that can be had of them.
+"""Published figures of TPU chips, and the slices of them.
 
 Source: the system architecture pages of Google Cloud's documentation (docs.cloud.google.com/tpu/
-docs/v4, v5e, v5p and v6e; as of 2026), but for v4's interconnect: Jouppi et al. 2023
-(arXiv 2304.01433), table 4, six links of 50 GB/s each way.
+docs/v4, v5e, v5p and v6e; as of 2026), except v4's interconnect: Jouppi et al. 2023 (arXiv
+2304.01433), table 4, six links of 50 GB/s each way.
 """
 
 import dataclasses
 import math
+
+from videogpt_jax.errors import UserError
 
 GIB = 2**30
 
@@ -16,14 +18,14 @@ class Chip:
   """A chip's published peaks; nothing here was measured.
 
   Attributes:
-    name: as topologies begin: 'v5e'.
-    flops: bfloat16 operations a second.
+    name: start of a topology's name: 'v5e'.
+    flops: bfloat16 operations per second.
     hbm: bytes of memory.
     usable: bytes that the compiler (libtpu 0.0.42) lets a program use; it knows v5p more exactly.
-    hbm_bandwidth: bytes a second.
-    ici_bandwidth: bytes a second over all links to other chips, both directions together.
+    hbm_bandwidth: bytes per second.
+    ici_bandwidth: bytes per second over all links to other chips, both directions together.
     torus: dimensions of the network.
-    slices: topologies that the documentation lists, the smallest first.
+    slices: documented topologies, the smallest first.
   """
 
   name: str
@@ -37,7 +39,7 @@ class Chip:
 
   @property
   def ring_bandwidth(self) -> float:
-    """Bytes a second that a chip sends around one ring of the torus, both ways at once."""
+    """Bytes per second that a chip sends around one ring of the torus, both ways at once."""
     return self.ici_bandwidth / 2 / self.torus
 
 
@@ -60,12 +62,7 @@ CHIPS = {
 
 @dataclasses.dataclass(frozen=True)
 class Topology:
-  """A slice: some chips of one kind in a grid.
-
-  Attributes:
-    chip: their kind.
-    shape: chips along each dimension.
-  """
+  """A slice: a grid of chips of one kind, `shape` chips along each dimension."""
 
   chip: Chip
   shape: tuple[int, ...]
@@ -84,29 +81,23 @@ class Topology:
   def wraps(self) -> bool:
     """Whether the slice's rings close.
 
-    Those of v5e and v6e do along a whole side of 16; those of v4 and v5p, whose links are switched,
-    in slices of whole 4x4x4 cubes.
+    Rings of v5e and v6e close along a side of 16. Links of v4 and v5p are switched, and close in
+    slices of whole 4x4x4 cubes.
     """
     side = 16 if self.chip.torus == 2 else 4
     return all(size % side == 0 for size in self.shape)
 
 
 def parse_topology(text: str) -> Topology:
-  """Returns the slice of a name like 'v5p:4x4x8'.
-
-  Raises:
-    ValueError: no such chip or slice; it lists those that there are.
-  """
+  """Returns the slice of a name like 'v5p:4x4x8' (UserError if there is no such chip or slice)."""
   kind, _, shape = text.partition(':')
-  chip = CHIPS.get(kind)
-  if chip is None:
+  if kind not in CHIPS:
     examples = ', '.join(f'{c.name}:{c.slices[2]}' for c in CHIPS.values())
-    raise ValueError(
+    raise UserError(
       f'topology {text!r}: chip {kind!r} is not one of {", ".join(CHIPS)}; for example {examples}'
     )
-  if shape not in chip.slices:
-    raise ValueError(
-      f'topology {text!r} does not exist; slices of {kind} are '
-      f'{", ".join(f"{kind}:{s}" for s in chip.slices)}'
-    )
-  return Topology(chip, tuple(int(size) for size in shape.split('x')))
+  slices = CHIPS[kind].slices
+  if shape not in slices:
+    known = ', '.join(f'{kind}:{s}' for s in slices)
+    raise UserError(f'topology {text!r} does not exist; slices of {kind} are {known}')
+  return Topology(CHIPS[kind], tuple(int(size) for size in shape.split('x')))

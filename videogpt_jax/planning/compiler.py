@@ -1,11 +1,11 @@
 """The TPU compiler without a TPU: libtpu describes a slice's devices and compiles for them.
 
-It partitions a program, optimises and schedules it, and assigns its arrays to memory: seconds. Then
-it writes machine code, of which planning needs nothing: minutes. So programs are compiled in
-another process, which is stopped in between; XLA's dump of its work (`xla_dump_to`) remains.
+It partitions, optimises and schedules a program and assigns its arrays to memory in seconds, then
+writes machine code for minutes (five for a single layer of BAIR's prior). Planning needs only the
+former, so it compiles in another process, which it stops in between, and reads XLA's dump.
 """
 
-import dataclasses
+import collections
 import importlib.util
 import multiprocessing
 import os
@@ -13,28 +13,21 @@ import re
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 
 from videogpt_jax.config import Experiment
+from videogpt_jax.errors import UserError
+from videogpt_jax.machine import silence_missing_tpu
 from videogpt_jax.planning.chips import GIB, Topology, parse_topology
-from videogpt_jax.planning.environment import describe_missing_tpu
 from videogpt_jax.planning.programs import Step, make_step
 from videogpt_jax.training.sharding import MeshConfig, make_mesh
 
-OUT_OF_MEMORY = (
-  r'Used ([\d.]+)([KMGT]) of ([\d.]+)([KMGT]) hbm',
-  r'required for HLO temporaries \(([\d.]+)([KMGT])\) exceeds available HBM \(([\d.]+)([KMGT])\)',
-)
-"""The two ways in which the compiler says what a program needs and what there is."""
-
-TEXT = 'after_optimizations.txt'
-ALLOCATIONS = 'after_optimizations-buffer-assignment.txt'
-LAST = 'after_optimizations_after_buffer_assignment.txt'
-"""How names of XLA's dumps end; the last is written when the others are complete."""
-
-FAILURE = 'failure'
-"""The file in which the other process writes why it could not compile."""
+TEXT = '*.after_optimizations.txt'
+ALLOCATIONS = '*.after_optimizations-buffer-assignment.txt'
+LAST = '*.after_optimizations_after_buffer_assignment.txt'
+"""XLA's dumps; the last is written when the others are complete, if the program fits."""
 
 MISSING = (
   'planning needs libtpu, the TPU compiler (Linux, x86-64; no TPU is needed): '
@@ -42,8 +35,8 @@ MISSING = (
 )
 
 
-class DoesNotFitError(ValueError):
-  """The compiler found no way to hold a program in the chip's memory.
+class DoesNotFitError(UserError):
+  """A chip's memory does not hold a program.
 
   Attributes:
     needed, available: bytes a chip.
@@ -63,37 +56,30 @@ def missing() -> str | None:
 
 
 def devices(topology: Topology) -> list:
-  """Returns the devices of a slice to compile for, one a chip.
-
-  Raises:
-    ValueError: libtpu is not installed.
-  """
+  """Returns the devices of a slice to compile for, one a chip (UserError without libtpu)."""
   from jax.experimental import topologies
 
   if missing():
-    raise ValueError(MISSING)
-  describe_missing_tpu()
-  # libtpu guards a TPU with a lock file of the whole machine; nobody drives one here.
+    raise UserError(MISSING)
+  silence_missing_tpu()
+  # libtpu guards a TPU with a lock file of the whole machine; none is driven here.
   os.environ.setdefault('ALLOW_MULTIPLE_LIBTPU_LOAD', '1')
-  # A v4 chip's two cores are one device to a program, as they are on a TPU VM.
+  # A v4 chip's two cores are one device to a program, as on a TPU VM.
   options = {'chip_config_name': 'megacore'} if topology.chip.name == 'v4' else {}
-  if topology.n_chips == 1:  # a host of it has one chip, not four
+  if topology.n_chips == 1:  # its host has one chip, not four
     options['chips_per_host_bounds'] = (1, 1, 1)
-  return list(
-    topologies.get_topology_desc(platform='tpu', topology_name=topology.name, **options).devices
-  )
+  return list(topologies.get_topology_desc(topology.name, 'tpu', **options).devices)
 
 
-@dataclasses.dataclass(frozen=True)
-class Compiled:
-  """A program as the compiler has optimised it, without its machine code.
+class Compiled(NamedTuple):
+  """A program as the compiler has optimised it, without machine code.
 
   Attributes:
-    text: in HLO, partitioned and scheduled: what one chip runs.
-    arguments: bytes a chip of what it is given and does not ignore.
+    text: HLO, partitioned and scheduled: what one chip runs.
+    arguments: bytes a chip of the arguments that it reads.
     temporaries: bytes of everything else but results that are not written over arguments.
-    peak: bytes of all together, as they are laid out in HBM: what the compiler refuses programs by.
-      JAX's `memory_analysis()` says more: 19.1 GiB of a program that was let into 15.75 GiB.
+    peak: bytes of all together as laid out in HBM, by which the compiler refuses programs. JAX's
+      `memory_analysis()` says more: 19.1 GiB of a program that fits 15.75 GiB.
   """
 
   text: str
@@ -103,89 +89,59 @@ class Compiled:
 
 
 def compile_step(step: Step, topology: Topology) -> Compiled:
-  """Compiles for the devices of the step's mesh, up to the machine code.
+  """Compiles a step for the devices of its mesh, up to the machine code.
 
   Raises:
     DoesNotFitError: it needs more memory than a chip has.
+    RuntimeError: the compiler failed.
   """
-  with tempfile.TemporaryDirectory() as folder:
-    sizes = MeshConfig(**step.mesh.shape)
-    process = multiprocessing.get_context('spawn').Process(
-      target=_compile,
-      args=(step.name, step.experiment, step.batch_size, sizes, topology.name, folder),
-      daemon=True,
-    )
+  with tempfile.TemporaryDirectory() as name:
+    folder, sizes = Path(name), MeshConfig(**step.mesh.shape)
+    arguments = step.name, step.experiment, step.batch_size, sizes, topology.name, folder
+    spawn = multiprocessing.get_context('spawn')
+    process = spawn.Process(target=_compile, args=arguments, daemon=True)
     process.start()
     try:
-      while process.is_alive() and not list(Path(folder).glob(f'*.{LAST}')):
+      while process.is_alive() and not list(folder.glob(LAST)):
         time.sleep(0.1)
     finally:
       process.kill()
       process.join()
-    compiled = read(Path(folder))
-  if compiled.peak > topology.chip.usable:
-    raise DoesNotFitError(compiled.peak, topology.chip.usable)
-  return compiled
+    if not (assigned := list(folder.glob(ALLOCATIONS))):
+      killed = 'the compiler was killed; has this machine enough memory (8 GB) for it?'
+      failures = [path.read_text() for path in folder.glob('failure')]
+      raise RuntimeError(*failures or [killed])
+    used = allocations(assigned[0].read_text())
+    if used.total() > topology.chip.usable:
+      raise DoesNotFitError(used.total(), topology.chip.usable)
+    (text,) = folder.glob(TEXT)
+    return Compiled(text.read_text(), used['arguments'], used['temporaries'], used.total())
 
 
-def read(folder: Path) -> Compiled:
-  """Reads what the compiler has dumped of one program.
+def allocations(text: str) -> collections.Counter:
+  """Returns the bytes of HBM of a program's arguments, results and temporaries.
 
-  Raises:
-    DoesNotFitError: the compiler said so.
-    RuntimeError: it failed.
-    ValueError: it did not come to its end.
+  Args:
+    text: XLA's dump of its buffer assignment. An allocation with a color is memory on the chip.
   """
-  failed = folder / FAILURE
-  if failed.exists():
-    error = failed.read_text()
-    sizes = [re.search(pattern, error) for pattern in OUT_OF_MEMORY]
-    if not any(sizes):
-      raise RuntimeError(error)
-    needed, unit, available, of_unit = next(s for s in sizes if s).groups()
-    raise DoesNotFitError(_bytes(needed, unit), _bytes(available, of_unit))
-  texts = list(folder.glob(f'*.{TEXT}'))
-  if len(texts) != 1:
-    raise ValueError('the compiler was killed; has this machine enough memory (8 GB) for it?')
-  sizes = {'arguments': 0, 'results': 0, 'temporaries': 0}
-  for kind, size in allocations(next(folder.glob(f'*.{ALLOCATIONS}')).read_text()):
-    sizes[kind] += size
-  return Compiled(
-    texts[0].read_text(), sizes['arguments'], sizes['temporaries'], sum(sizes.values())
-  )
-
-
-def allocations(text: str) -> list[tuple[str, int]]:
-  """What of HBM a program is assigned, as XLA writes it: ('arguments', bytes), ...
-
-  A color is another memory, on the chip.
-  """
-  found = []
+  used = collections.Counter()
   for line in re.findall(r'^allocation \d+: (.*)$', text, re.M):
     if 'color ' not in line:
-      kind = 'temporaries'
-      if 'parameter ' in line:
-        kind = 'arguments'
-      elif 'live-out' in line:
-        kind = 'results'
-      found.append((kind, int(re.search(r'size (\d+)', line).group(1))))
-  return found
+      result = 'results' if 'live-out' in line else 'temporaries'
+      kind = 'arguments' if 'parameter ' in line else result
+      used[kind] += int(re.search(r'size (\d+)', line)[1])
+  return used
 
 
 def _compile(
-  name: str, experiment: Experiment, batch_size: int, sizes: MeshConfig, slice_: str, folder: str
+  name: str, experiment: Experiment, batch_size: int, sizes: MeshConfig, slice_: str, folder: Path
 ):
-  """The other process: traces a program again, and gives it to the compiler."""
-  # What libtpu writes to the terminal, from C++, stays here; an error is written down anyhow.
-  os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+  """Runs in the other process: traces a program again, and compiles it."""
+  os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libtpu logs to it from C++
   jax.config.update('jax_platforms', 'cpu')
   try:
     mesh = make_mesh(sizes, devices(parse_topology(slice_)))
     lowered = make_step(name, experiment, mesh, batch_size).lower()
-    lowered.compile(compiler_options={'xla_dump_to': folder})
+    lowered.compile(compiler_options={'xla_dump_to': str(folder)})
   except Exception as error:
-    (Path(folder) / FAILURE).write_text(f'{type(error).__name__}: {error}')
-
-
-def _bytes(number: str, unit: str) -> float:
-  return float(number) * 1024 ** ('KMGT'.index(unit) + 1)
+    (folder / 'failure').write_text(f'{type(error).__name__}: {error}')

@@ -1,12 +1,14 @@
-"""What a compiled program computes and moves, by instruction, each as often as it runs."""
+"""What a compiled program computes and moves, each instruction as often as it runs."""
 
+import collections
 import functools
 import math
 import re
+from collections.abc import Iterable
 
 import numpy as np
 
-from videogpt_jax.planning.hlo import Array, Instruction, Program
+from videogpt_jax.planning.hlo import Executed, Instruction
 
 FREE = re.compile(
   'parameter|constant|tuple|get-tuple-element|bitcast|while|conditional|call|after-all|iota|'
@@ -15,151 +17,103 @@ FREE = re.compile(
 """Instructions that move nothing themselves."""
 
 
-def flops(program: Program) -> float:
-  """Floating point operations of all products and convolutions that the program runs.
+def flops(program: Iterable[Executed]) -> float:
+  """Returns the operations of all products and convolutions.
 
-  Elementwise operations are left out: a TPU's matrix units, which the peak is of, do not run them.
+  Elementwise operations are left out: a TPU's matrix units, whose peak is published, do not run
+  them.
   """
-  return sum(
-    runs * _flops(program.computations[computation], instruction)
-    for computation, instruction, runs in program.executed()
-  )
+  products = ((i, runs) for i, runs, _ in program if i.opcode in ('dot', 'convolution'))
+  return sum(2.0 * runs * _multiplications(i) for i, runs in products)
 
 
-def kernels_without_cost(program: Program) -> int:
-  """How many hand-written kernels the program runs that do not say what they compute."""
-  return sum(
-    runs
-    for _, instruction, runs in program.executed()
-    if _is_kernel(instruction) and not _kernel_flops(instruction)
-  )
+def kernel_flops(program: Iterable[Executed], admitted: float) -> float:
+  """Returns the operations of the attention kernels, which do not state them.
 
+  The forward kernel multiplies scores and values. Both backward kernels compute the scores and
+  their gradients again, then one product for each result (Dao et al. 2022, algorithm 4).
 
-def hbm_bytes(program: Program) -> float:
-  """Bytes that instructions read from and write to HBM; what stays in on-chip memory is free."""
+  Args:
+    program: what runs.
+    admitted: share of the scores of self-attention that its mask admits.
+  """
   total = 0.0
-  for computation, instruction, runs in program.executed():
-    if computation not in program.fused and not FREE.fullmatch(instruction.opcode):
-      total += runs * _moved(program, computation, instruction)
+  for kernel, runs, _ in program:
+    if kernel.opcode == 'custom-call' and '"tpu_custom_call"' in kernel.text:
+      given = [a.shape for a in kernel.inputs if 'f' in a.dtype]
+      if len(given) not in (3, 6):  # q, k, v; and the log-sum-exp, dO and delta
+        raise ValueError(f'the kernel {kernel.name} is not known: count its operations here')
+      (*rows, L, d), (*_, S, e) = given[0], given[2]
+      made = (a.shape for a in kernel.results if a.shape[:-1] in ((*rows, L), (*rows, S)))
+      sizes = d + e + (sum(shape[-1] for shape in made) if len(given) == 6 else 0)
+      total += runs * 2.0 * math.prod(rows) * L * S * sizes * (admitted if L == S else 1)
   return total
 
 
-def _flops(instructions: dict[str, Instruction], instruction: Instruction) -> float:
-  if _is_kernel(instruction):
-    return _kernel_flops(instruction)
-  if instruction.opcode not in ('dot', 'convolution'):
-    return 0.0
-  left, right = (instructions[name].results[0].shape for name in instruction.operands[:2])
-  out = instruction.results[0]
-  if instruction.opcode == 'dot':
-    axes = re.search(r'lhs_contracting_dims=\{([\d,]*)\}', instruction.text).group(1)
-    return 2.0 * out.size * math.prod(left[int(axis)] for axis in axes.split(',') if axis)
-  return _convolution_flops(instruction.text, left, right, out.shape)
+def hbm_bytes(program: Iterable[Executed]) -> float:
+  """Returns the bytes read from and written to HBM; on-chip memory is free."""
+  moving = ((i, runs) for i, runs, fused in program if not fused and not FREE.fullmatch(i.opcode))
+  return sum(runs * _moved(i) for i, runs in moving)
 
 
-def _convolution_flops(text: str, left: tuple, right: tuple, out: tuple) -> float:
-  """Products of a convolution that meet an element of its input, as XLA counts them.
+def _multiplications(product: Instruction) -> float:
+  """Multiplications of a product, or of a convolution those that meet an element of its input.
 
-  A TPU program writes every product as a convolution, batch axes as windows full of holes.
+  A TPU program writes every product as a convolution, batch axes as dilated windows.
   """
+  text, out, (left, right) = product.text, product.results[0], product.inputs[:2]
+  if product.opcode == 'dot':
+    axes = re.search(r'lhs_contracting_dims=\{([\d,]*)\}', text)[1]
+    contracted = (left.shape[int(axis)] for axis in axes.split(',') if axis)
+    return math.prod(out.shape) * math.prod(contracted)
   labels = re.search(r'dim_labels=(\w+)_(\w+)->(\w+)', text).groups()
-  left, right, out = (
-    dict(zip(axes, s, strict=True)) for axes, s in zip(labels, (left, right, out), strict=True)
-  )
-  spatial = sorted(label for label in left if label.isdigit())
-  window = dict(
-    re.findall(r'(\w+)=([\dx_\-]+)', (re.search(r'window=\{([^}]*)\}', text) or [''] * 2)[1])
-  )
-
-  def sizes(name: str, default: str) -> list[str]:
-    return window.get(name, 'x'.join([default] * len(spatial))).split('x')
-
-  meet = 1
-  for i, label in enumerate(spatial):
-    low = int(sizes('pad', '0_0')[i].split('_')[0])
-    steps = [int(sizes(name, '1')[i]) for name in ('stride', 'lhs_dilate', 'rhs_dilate')]
-    meet *= _meetings(left[label], right[label], out[label], low, *steps)
-  groups = {n: int(g) for n, g in re.findall(r'(feature|batch)_group_count=(\d+)', text)}
-  features = left['f'] // groups.get('feature', 1)
-  return 2.0 * (left['b'] // groups.get('batch', 1)) * features * out['f'] * meet
+  shapes = zip(labels, (left.shape, right.shape, out.shape), strict=True)
+  left, right, out = (dict(zip(*pair, strict=True)) for pair in shapes)
+  window = re.search(r'window=\{([^}]*)\}', text)
+  window = dict(re.findall(r'(\w+)=([\dx_\-]+)', window[1])) if window else {}
+  meet = out['b'] * out['f'] * right['i']
+  for i, axis in enumerate(sorted(label for label in left if label.isdigit())):
+    low, stride, dilation, holes = (
+      int(window[name].split('x')[i].split('_')[0]) if name in window else default
+      for name, default in (('pad', 0), ('stride', 1), ('lhs_dilate', 1), ('rhs_dilate', 1))
+    )
+    meet *= _meetings(left[axis], right[axis], out[axis], low, stride, dilation, holes)
+  return meet
 
 
 @functools.cache
 def _meetings(
-  size: int, kernel: int, out: int, low: int, stride: int, left: int, right: int
+  size: int, kernel: int, out: int, low: int, stride: int, dilation: int, holes: int
 ) -> int:
-  """How many pairs of an output and a kernel position meet an input, along one axis."""
-  at = np.arange(out)[:, None] * stride + np.arange(kernel) * right - low
-  return int(((at >= 0) & (at < (size - 1) * left + 1) & (at % left == 0)).sum())
+  """Returns how many pairs of an output and a kernel position meet an input, along one axis."""
+  at = np.arange(out)[:, None] * stride + np.arange(kernel) * holes - low
+  return int(((at >= 0) & (at < (size - 1) * dilation + 1) & (at % dilation == 0)).sum())
 
 
-def _is_kernel(instruction: Instruction) -> bool:
-  return instruction.opcode == 'custom-call' and 'tpu_custom_call' in instruction.text
-
-
-def _kernel_flops(instruction: Instruction) -> float:
-  """What the kernel's author said (jax.experimental.pallas.CostEstimate), or 0."""
-  said = re.search(r'"?cost_estimate"?\W+"?flops"?\W+(\d+)', instruction.text)
-  return float(said.group(1)) if said else 0.0
-
-
-def _moved(program: Program, computation: str, instruction: Instruction) -> float:
-  instructions = program.computations[computation]
-  given = [instructions[name] for name in instruction.operands if name in instructions]
-  results, opcode = instruction.results, instruction.opcode
-  if opcode == 'copy-start':  # results are target, source, context
-    smaller = min((a for a in results if a.size > 1), key=lambda a: a.nbytes, default=results[0])
-    source = [array for operand in given for array in operand.results]
-    return smaller.nbytes * (results[0].in_hbm + source[0].in_hbm)
-  if opcode.endswith('slice-start'):  # results are source, target, context
-    return results[1].nbytes * (results[0].in_hbm + results[1].in_hbm)
-  if opcode.endswith('-start'):
+def _moved(whole: Instruction) -> float:
+  """Bytes that an instruction reads and writes. What it slices is not read whole, and what it
+  updates in place is not written whole; the same holds inside a fusion."""
+  results = whole.results
+  if whole.opcode in ('copy-start', 'slice-start', 'dynamic-slice-start'):
+    ends = results[:2]  # target and source, in either order
+    return min(a.nbytes for a in ends) * sum(a.in_hbm for a in ends)
+  if whole.opcode.endswith('-start'):
     results = results[-1:]
-  if opcode == 'dynamic-update-slice':  # in place
-    return 2 * _in_hbm(given[1].results)
-  if opcode in ('slice', 'dynamic-slice', 'gather'):
-    return _in_hbm(results) + sum(min(_in_hbm(g.results), results[0].nbytes) for g in given[:1])
-  if opcode == 'fusion':
-    return _fusion_bytes(program.computations[instruction.attribute('calls')], given, results)
-  return _in_hbm(results) + sum(_in_hbm(operand.results) for operand in given)
-
-
-def _fusion_bytes(
-  inside: dict[str, Instruction], given: list[Instruction], results: tuple[Array, ...]
-) -> float:
-  """A fusion reads of an operand only what it slices, and writes only what it updates."""
-  users: dict[str, list[Instruction]] = {}
-  for instruction in inside.values():
-    for name in instruction.operands:
-      users.setdefault(name, []).append(instruction)
-  parameters = sorted(
-    (i for i in inside.values() if i.opcode == 'parameter'),
-    key=lambda i: int(re.match(r'\((\d+)\)', i.text).group(1)),
-  )
-  total = 0.0
-  for operand, parameter in zip(given, parameters, strict=False):
-    uses = users.get(parameter.name, [])
-    whole = _in_hbm(operand.results)
-    if uses and all(_reads_part(use, parameter.name) for use in uses):
-      whole = min(whole, sum(_part(use, inside) for use in uses))
-    total += whole
-  updates = [i for i in inside.values() if i.opcode == 'dynamic-update-slice']
-  shapes = {i.results[0].shape: inside[i.operands[1]].results[0].nbytes for i in updates}
-  return total + sum(shapes.get(array.shape, array.nbytes) for array in results if array.in_hbm)
-
-
-def _reads_part(use: Instruction, name: str) -> bool:
-  in_place = use.opcode == 'dynamic-update-slice' and use.operands[0] == name
-  return in_place or (
-    use.opcode in ('dynamic-slice', 'slice', 'gather') and use.operands[0] == name
-  )
-
-
-def _part(use: Instruction, inside: dict[str, Instruction]) -> int:
-  if use.opcode == 'dynamic-update-slice':  # overwritten without being read
-    return 0
-  return use.results[0].nbytes
-
-
-def _in_hbm(arrays: tuple[Array, ...]) -> int:
-  return sum(array.nbytes for array in arrays if array.in_hbm)
+  inside, names = [whole], whole.operands
+  if whole.opcode == 'fusion':
+    inside = list(whole.program[whole.attribute('calls')].values())
+    parameters = [i for i in inside if i.opcode == 'parameter']
+    names = [i.name for i in sorted(parameters, key=lambda i: int(re.search(r'\d+', i.text)[0]))]
+  parts, written = collections.defaultdict(list), {}
+  for user in inside:
+    for i, name in enumerate(user.operands):
+      sliced = i == 0 and user.opcode in ('dynamic-slice', 'slice', 'gather')
+      updated = i == 0 and user.opcode == 'dynamic-update-slice'
+      parts[name].append(user.results[0].nbytes if sliced else 0 if updated else math.inf)
+    if user.opcode == 'dynamic-update-slice':
+      written[user.results[0].shape] = user.inputs[1].nbytes
+  total = sum(written.get(a.shape, a.nbytes) for a in results if a.in_hbm)
+  for operand, name in zip(whole.operands, names, strict=False):
+    held = sum(a.nbytes for a in whole.siblings[operand].results if a.in_hbm)
+    total += min(held, sum(parts.get(name, [math.inf])))
+  return total

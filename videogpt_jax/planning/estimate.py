@@ -5,7 +5,7 @@ import dataclasses
 from videogpt_jax.planning import cost, hlo
 from videogpt_jax.planning.chips import Topology
 from videogpt_jax.planning.collectives import Collective, collectives
-from videogpt_jax.planning.compiler import Compiled, compile_step
+from videogpt_jax.planning.compiler import DoesNotFitError, compile_step
 from videogpt_jax.planning.programs import Step
 
 
@@ -14,13 +14,13 @@ class Estimate:
   """What one chip does in a step. Times are lower bounds from published peaks, not measurements.
 
   Attributes:
-    step: what was compiled.
-    topology: for which slice.
+    step: the program.
+    topology: its slice.
     parts: bytes of each part of the arguments.
     temporaries: bytes of activations, gradients and gathered parameters, at their peak.
-    peak: bytes of everything but the machine code, at its peak.
-    flops: of products and convolutions, those of attention's kernels by formula.
-    unknown_kernels: hand-written kernels that do not state their operations.
+    peak: bytes of everything but machine code, at its peak.
+    flops: operations of products and convolutions, attention's kernels included.
+    kernel_flops: those of attention's kernels, by formula.
     hbm_bytes: read and written.
     collectives: what it exchanges.
   """
@@ -31,23 +31,23 @@ class Estimate:
   temporaries: int
   peak: int
   flops: float
-  unknown_kernels: int
+  kernel_flops: float
   hbm_bytes: float
   collectives: tuple[Collective, ...]
 
   @property
   def compute_seconds(self) -> float:
-    """Of the products, at the peak rate."""
+    """Time of the products."""
     return self.flops / self.topology.chip.flops
 
   @property
   def hbm_seconds(self) -> float:
-    """Of all traffic with HBM, at the peak rate."""
+    """Time of all HBM traffic."""
     return self.hbm_bytes / self.topology.chip.hbm_bandwidth
 
   @property
   def ici_seconds(self) -> float:
-    """Of all collectives, one after the other, each around one ring of the torus.
+    """Time of all collectives, one after the other, each around one ring of the torus.
 
     A ring that does not close takes twice as long. Latency is left out.
     """
@@ -56,49 +56,58 @@ class Estimate:
 
   @property
   def seconds(self) -> float:
-    """A step: the larger of computing and HBM traffic, which overlap, then communicating.
-
-    The compiler hides part of the communication, and no program reaches every peak.
-    """
+    """Time of a step: the longer of products and HBM traffic, which overlap, plus collectives."""
     return max(self.compute_seconds, self.hbm_seconds) + self.ici_seconds
 
   @property
   def communication_share(self) -> float:
-    """Of the step's time, spent communicating."""
+    """Share of the step's time that goes to collectives."""
     return self.ici_seconds / self.seconds
 
   @property
   def utilisation(self) -> float:
-    """Of the peak rate of operations, recomputed ones included, over the step's time."""
+    """Share of the peak rate of operations, recomputed ones included."""
     return self.compute_seconds / self.seconds
 
   @property
   def clips_per_second(self) -> float:
-    """Over all chips."""
+    """Clips per second of all chips."""
     return self.step.batch_size / self.seconds
 
 
 def estimate(step: Step, topology: Topology) -> Estimate:
-  """Compiles a step for the devices of its mesh and reads the program.
-
-  Raises:
-    DoesNotFitError: the chip's memory does not hold it.
-  """
-  return read(step, topology, compile_step(step, topology))
-
-
-def read(step: Step, topology: Topology, compiled: Compiled) -> Estimate:
-  """Returns the estimate of a compiled step."""
-  program = hlo.parse(compiled.text)
-  unknown = cost.kernels_without_cost(program)
-  return Estimate(
+  """Compiles a step for the devices of its mesh and reads the program (DoesNotFitError)."""
+  compiled = compile_step(step, topology)
+  admitted, steps = step.attention()
+  program = hlo.parse(compiled.text, steps)
+  kernels = cost.kernel_flops(program, admitted)
+  exchanged = collectives(program, step.mesh.shape)
+  first = Estimate(
     step=step,
     topology=topology,
     parts=step.part_bytes(),
     temporaries=compiled.temporaries,
     peak=compiled.peak,
-    flops=cost.flops(program) + (step.attention_flops if unknown else 0),
-    unknown_kernels=unknown,
-    hbm_bytes=cost.hbm_bytes(program),
-    collectives=tuple(collectives(program, dict(step.mesh.shape))),
+    flops=step.runs * (cost.flops(program) + kernels),
+    kernel_flops=step.runs * kernels,
+    hbm_bytes=step.runs * cost.hbm_bytes(program),
+    collectives=tuple(dataclasses.replace(c, runs=step.runs * c.runs) for c in exchanged),
   )
+  return first if step.then is None else _after(first, estimate(step.then, topology))
+
+
+def _after(first: Estimate, then: Estimate) -> Estimate:
+  """Returns the estimate of two programs of a step, one after the other."""
+  sums = ('flops', 'kernel_flops', 'hbm_bytes', 'collectives')
+  both = {name: getattr(first, name) + getattr(then, name) for name in sums}
+  for name in ('temporaries', 'peak'):
+    both[name] = max(getattr(first, name), getattr(then, name))
+  return dataclasses.replace(first, **both)
+
+
+def attempt(step: Step, topology: Topology) -> Estimate | DoesNotFitError:
+  """Returns the estimate of a step, or why a chip's memory does not hold it."""
+  try:
+    return estimate(step, topology)
+  except DoesNotFitError as error:
+    return error

@@ -1,7 +1,4 @@
-"""The programs of an experiment, on devices that need not exist: nothing here is computed.
-
-Axis letters: B batch; T H W frames, height, width.
-"""
+"""The programs of an experiment, on devices that need not exist: nothing here is computed."""
 
 import dataclasses
 import math
@@ -14,41 +11,39 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from videogpt_jax import programs
 from videogpt_jax.config import Experiment
-from videogpt_jax.models.attention import strided_mask
-from videogpt_jax.models.prior import Prior
-from videogpt_jax.models.vqvae import VQVAE
-from videogpt_jax.sampling.controls import make_controls
-from videogpt_jax.sampling.loop import decode
-from videogpt_jax.stages.train_prior import Tokenizer, prior_stage
-from videogpt_jax.stages.train_vqvae import vqvae_stage
-from videogpt_jax.training.fit import TrainingConfig, on_devices
-from videogpt_jax.training.sharding import (
-  BATCH,
-  check_batch,
-  check_prior,
-  on_mesh,
-  shardings,
-)
-from videogpt_jax.training.step import Stage
+from videogpt_jax.loading import abstract_vqvae
+from videogpt_jax.models.attention.schedule import make_schedule
+from videogpt_jax.models.conditioners import shapes
+from videogpt_jax.models.prior import Prior, attention_mask
+from videogpt_jax.models.trained import trained
+from videogpt_jax.sampling import windows
+from videogpt_jax.stages.shapes import stage_of
+from videogpt_jax.training.fit import on_devices
+from videogpt_jax.training.sharding import BATCH, check_batch, check_prior, on_mesh, shardings
 
 STAGES = ('vqvae', 'prior', 'sample')
+
+LATER = 'sample_later'
+"""The sampler of the clips after the first, in videos that are longer than a clip."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-  """A program and what it is given.
+  """A program and its arguments.
 
   Attributes:
-    name: of `STAGES`.
-    experiment: whose program it is.
-    batch_size: clips a step, over all devices.
-    shares: what the batch size must be divisible by.
+    name: one of `STAGES`.
+    experiment: its configuration.
+    batch_size: clips per step, over all devices.
+    shares: the batch size is a multiple of it.
     mesh: the devices.
-    attention_flops: operations of the prior's self-attention on one device, by formula: what a
-      kernel that does not state its own counts with.
-    parts: the arguments by what they are, as placed shapes: 'parameters', 'optimiser state', ...
+    parts: the arguments by meaning, as shapes with shardings: 'parameters', 'optimiser state', ...
     lower: traces the program.
+    runs: how often it runs.
+    then: another program that belongs to the step, the sampler of later clips, or None.
+    unit: what `batch_size` counts.
   """
 
   name: str
@@ -58,163 +53,121 @@ class Step:
   mesh: Mesh
   parts: dict[str, Any]
   lower: Callable[[], jax.stages.Lowered]
-  attention_flops: float = 0.0
+  runs: int = 1
+  then: 'Step | None' = None
+  unit: str = 'clips'
 
   def part_bytes(self) -> dict[str, int]:
-    """Bytes of each part on one device."""
+    """Returns the bytes of each part on one device."""
     return {name: bytes_per_device(part) for name, part in self.parts.items()}
+
+  def attention(self) -> tuple[float, float]:
+    """Returns which share of self-attention's scores the mask admits, and how many steps a chunk
+    of blockwise attention takes on average: a loop whose trip count is data."""
+    grid = self.experiment.codes.latent_shape
+    L, mask = math.prod(grid), attention_mask(self.experiment.prior, grid)
+    admitted = (L + 1) / (2 * L) if mask.layout is None else float(mask.layout.mean())
+    return admitted, float(on_mesh(make_schedule, self.mesh)(L, L, mask).steps.mean())
 
 
 def bytes_per_device(tree: Any) -> int:
-  """Bytes that one device holds of placed shapes."""
-  return sum(
-    math.prod(leaf.sharding.shard_shape(leaf.shape)) * _itemsize(leaf.dtype)
-    for leaf in jax.tree.leaves(tree)
-  )
+  """Returns the bytes that one device holds of shapes with shardings."""
 
+  def size(leaf) -> int:
+    key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return math.prod(leaf.sharding.shard_shape(leaf.shape)) * (8 if key else leaf.dtype.itemsize)
 
-def _itemsize(dtype: Any) -> int:
-  return 8 if jnp.issubdtype(dtype, jax.dtypes.prng_key) else jnp.dtype(dtype).itemsize
+  return sum(map(size, jax.tree.leaves(tree)))
 
 
 def make_step(name: str, experiment: Experiment, mesh: Mesh, batch_size: int | None = None) -> Step:
   """Returns one of the experiment's programs.
 
   Args:
-    name: of `STAGES`.
-    experiment: what to run.
-    mesh: on which devices.
-    batch_size: clips a step; None takes the configuration's.
+    name: one of `STAGES`, or `LATER`.
+    experiment: its configuration.
+    mesh: the devices.
+    batch_size: clips per step; None takes the configuration's.
   Raises:
-    ValueError: the mesh cannot share out the batch, the heads or the positions.
+    UserError: the mesh cannot share out the batch, the heads or the positions.
   """
-  length = math.prod(experiment.codes.latent_shape)
-  check_prior(experiment.prior.n_heads, length, mesh)
-  if name == 'sample':
-    return _sampler(experiment, mesh, batch_size or experiment.sample.num)
+  check_prior(experiment.prior.n_heads, math.prod(experiment.codes.latent_shape), mesh)
+  if name in ('sample', LATER):
+    return _sampler(name, experiment, mesh, batch_size or experiment.sample.num)
   stage, training = stage_of(name, experiment)
-  if batch_size:
-    training = dataclasses.replace(training, batch_size=batch_size)
+  training = dataclasses.replace(training, batch_size=batch_size or training.batch_size)
   check_batch(training.batch_size, mesh, training.grad_accum_steps, f'{name}_training')
-  batch = _batch(name, experiment, training.batch_size, mesh)
-  step = _train_step(stage, experiment, training, batch, mesh)
-  if name == 'vqvae':
-    return step
-  flops = training.batch_size * attention_flops(experiment) / mesh.size
-  return dataclasses.replace(step, attention_flops=flops)
-
-
-def attention_flops(experiment: Experiment) -> float:
-  """Operations of the prior's self-attention for a clip, in a training step with a TPU's kernel.
-
-  Two products forward; seven backward, which computes scores and their gradients twice, for queries
-  and for keys and values; two more where the block is computed again.
-  """
-  prior, grid = experiment.prior, experiment.codes.latent_shape
-  length = math.prod(grid)
-  pairs = length * (length + 1) / 2
-  if prior.attn_type == 'sparse':
-    mask = strided_mask(grid, prior.attn_block, prior.n_local_blocks)
-    pairs = float(mask.layout.sum()) * mask.block**2
-  products = 2 + 7 + (2 if prior.remat == 'full' else 0)
-  return products * 2 * pairs * prior.hidden_dim * prior.n_layers
-
-
-def stage_of(name: str, experiment: Experiment) -> tuple[Stage, TrainingConfig]:
-  """The stage and how it trains; the prior's tokenizer is shapes only."""
-  if name == 'vqvae':
-    return vqvae_stage(experiment.vqvae), experiment.vqvae_training
-  stage = prior_stage(experiment.prior, experiment.codes, _tokenizer(experiment))
-  return stage, experiment.prior_training
-
-
-def _train_step(
-  stage: Stage, experiment: Experiment, training: TrainingConfig, batch: dict, mesh: Mesh
-) -> Step:
   state, step_fn = on_devices(stage, training, mesh)
-  frozen = _replicated(stage.frozen, mesh)
-  key = _replicated(jax.eval_shape(lambda: jax.random.key(0)), mesh)
+  key = jax.eval_shape(lambda: jax.random.key(0))
+  whole = lambda leaf: placed(leaf, NamedSharding(mesh, P()))
+  frozen, key = jax.tree.map(whole, (stage.frozen, key))
+  batch = _batch(_clips(name, experiment), training.batch_size, mesh)
   parts = {
     'parameters': state.params,
     'optimiser state': state.opt_state,
-    'averaged parameters': state.ema_params,
+    'averaged parameters': (state.ema_params, state.ema_variables),
     'batch statistics and codebook': state.variables,
     'frozen tokenizer': frozen,
     'batch': batch,
   }
-  lower = lambda: step_fn.lower(state, frozen, batch, key)
   shares = mesh.shape['data'] * mesh.shape['fsdp'] * training.grad_accum_steps
-  return Step(stage.name, experiment, training.batch_size, shares, mesh, parts, lower)
+  lower = lambda: step_fn.lower(state, frozen, batch, key)
+  return Step(name, experiment, training.batch_size, shares, mesh, parts, lower)
 
 
-def _sampler(experiment: Experiment, mesh: Mesh, batch_size: int) -> Step:
-  """The loop that draws codes; parameters live as in training, clips are shared out evenly."""
+def _sampler(name: str, experiment: Experiment, mesh: Mesh, batch_size: int) -> Step:
+  """The loop that draws the codes of a clip, and for longer videos the one of later clips, whose
+  first codes are given; networks are sharded as in training.
+
+  Decoding is sequential: how many passes the others take depends on the codes.
+  """
   shares = mesh.shape['data'] * mesh.shape['fsdp']
-  batch_size = -(-batch_size // shares) * shares
-  prior = nnx.eval_shape(lambda: Prior(experiment.prior, experiment.codes, rngs=nnx.Rngs(0)))
-  graphdef, state = nnx.split(prior)
-  state = _placed(state, shardings(state, mesh))
-  vqvae = nnx.eval_shape(lambda: VQVAE(experiment.vqvae, rngs=nnx.Rngs(0)))
-  codebook = _replicated(vqvae.codebook.embeddings.get_value(), mesh)
-  conditions = {
-    key: value
-    for key, value in _batch('sample', experiment, batch_size, mesh).items()
-    if key in ('label', 'frames', 'actions')
-  }
-  settings = experiment.sample
-  controls = make_controls(
-    experiment.codes.n_codes, settings.temperature, settings.top_k, settings.top_p
+  n, spec, settings = -(-batch_size // shares) * shares, experiment.codes, experiment.sample
+  prior = trained(nnx.eval_shape(lambda: Prior(experiment.prior, spec, rngs=nnx.Rngs(0))))
+  networks = prior, abstract_vqvae(experiment)
+  prior, tokenizer = (jax.tree.map(placed, part, shardings(part, mesh)) for part in networks)
+  frames = settings.num_frames or spec.sequence_length
+  plan = windows.plan(spec, experiment.prior.n_cond_frames, frames)
+  n_clips, n_given = len(plan.starts), plan.shared_latents * math.prod(spec.latent_shape[1:])
+  given = jax.ShapeDtypeStruct((n_given,), jnp.int32) if name == LATER else None
+  clips = jax.ShapeDtypeStruct((2,), jnp.uint32), shapes(experiment.prior, spec), given
+  keys, conditions, given = _batch(clips, n, mesh)
+  lower = lambda: programs.draw.lower(
+    prior, tokenizer, keys, settings.controls, conditions, given, mesh=mesh
   )
-  keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), batch_size))
-  keys = jax.ShapeDtypeStruct(keys.shape, keys.dtype, sharding=NamedSharding(mesh, BATCH))
-
-  def draw(state, codebook, keys, conditions):
-    prior = nnx.merge(graphdef, state)
-    condition = prior.condition(
-      conditions.get('label'), conditions.get('frames'), conditions.get('actions')
-    )
-    return decode(prior, codebook, condition, keys, controls).codes
-
-  parts = {'parameters': state, 'batch': (keys, conditions)}
-  lower = lambda: jax.jit(on_mesh(draw, mesh)).lower(state, codebook, keys, conditions)
-  return Step('sample', experiment, batch_size, shares, mesh, parts, lower)
+  parts = {'parameters': prior, 'batch': (keys, conditions, given)}
+  step = Step(name, experiment, n, shares, mesh, parts, lower)
+  if name == LATER:
+    return dataclasses.replace(step, runs=settings.best_of * (n_clips - 1))
+  alike = n_clips if not n_given else 1  # conditioned on frames alone, later clips are as the first
+  then = _sampler(LATER, experiment, mesh, n) if n_clips > alike else None
+  unit = f'videos of {n_clips} clips' if n_clips > 1 else 'clips'
+  unit += f', best of {settings.best_of}' if settings.best_of > 1 else ''
+  unit += '' if settings.strategy == 'sequential' else ', as if drawn sequentially'
+  return dataclasses.replace(step, runs=settings.best_of * alike, then=then, unit=unit)
 
 
-def _tokenizer(experiment: Experiment) -> Tokenizer:
-  vqvae = nnx.eval_shape(lambda: VQVAE(experiment.vqvae, rngs=nnx.Rngs(0)))
-  graphdef, *state = nnx.split(vqvae, nnx.Param, ...)
-  return Tokenizer(graphdef, tuple(state))
+def _clips(name: str, experiment: Experiment) -> dict[str, jax.ShapeDtypeStruct]:
+  """What a training step uses of the input pipeline, for one clip."""
+  spec = experiment.codes
+  video = {'video': jax.ShapeDtypeStruct(spec.clip_shape, experiment.dataset.batch_dtype)}
+  if name == 'vqvae':
+    return video
+  conditions = shapes(experiment.prior, spec).items()
+  clips = {'label' if name == 'class_label' else name: clip for name, clip in conditions}
+  frames = clips.pop('frames', None)
+  if experiment.prior_codes:
+    video = {'codes': jax.ShapeDtypeStruct(spec.latent_shape, jnp.int32)}
+    if frames is not None:
+      video['video'] = jax.ShapeDtypeStruct(frames.shape, jnp.uint8)
+  return clips | video
 
 
-def _batch(name: str, experiment: Experiment, batch_size: int, mesh: Mesh) -> dict:
-  """The shapes of a batch: what input/pipeline.py delivers and this program uses."""
-  spec, prior = experiment.codes, experiment.prior
-  frame = (spec.resolution, spec.resolution, 3)
-  shapes: dict[str, tuple[tuple[int, ...], Any]] = {}
-  if name == 'prior' and experiment.prior_codes:
-    shapes['codes'] = spec.latent_shape, jnp.int32
-    if prior.n_cond_frames:
-      shapes['video'] = (prior.n_cond_frames, *frame), jnp.float32
-  elif name != 'sample':
-    shapes['video'] = (spec.sequence_length, *frame), jnp.float32
-  elif prior.n_cond_frames:
-    shapes['frames'] = (prior.n_cond_frames, *frame), jnp.float32
-  if name != 'vqvae' and prior.n_classes:
-    shapes['label'] = (), jnp.int32
-  if name != 'vqvae' and prior.action_dim:
-    shapes['actions'] = (spec.sequence_length, prior.action_dim), jnp.float32
-  place = NamedSharding(mesh, BATCH)
-  return {
-    key: jax.ShapeDtypeStruct((batch_size, *shape), dtype, sharding=place)
-    for key, (shape, dtype) in shapes.items()
-  }
+def _batch(clips: Any, n: int, mesh: Mesh) -> Any:
+  rows = jax.tree.map(lambda a: jax.ShapeDtypeStruct((n, *a.shape), a.dtype), clips)
+  return jax.tree.map(lambda a: placed(a, NamedSharding(mesh, BATCH)), rows)
 
 
-def _replicated(tree: Any, mesh: Mesh) -> Any:
-  return _placed(tree, jax.tree.map(lambda _: NamedSharding(mesh, P()), tree))
-
-
-def _placed(tree: Any, places: Any) -> Any:
-  return jax.tree.map(
-    lambda a, place: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=place), tree, places
-  )
+def placed(leaf: Any, sharding: NamedSharding) -> jax.ShapeDtypeStruct:
+  """Returns an array's shape with a sharding."""
+  return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
