@@ -2,11 +2,14 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: setup demo test test-slow bench lint lock clean
+.PHONY: setup demo test test-slow test-newest test-some bench gpu-check lint lock clean
 
 setup: $(VENV)/.installed
 
 $(VENV)/.installed: requirements.lock
+	@$(PYTHON) -c 'import sys; (3, 11) <= sys.version_info[:2] <= (3, 13) or sys.exit( \
+	  "error: this needs Python 3.11 to 3.13 (TensorFlow, which training needs, has no other); " \
+	  "choose one with make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements.lock
 	@touch $@
@@ -24,8 +27,30 @@ test: lint  ## lint and all tests that are not marked slow
 test-slow: setup
 	$(RUN) -m pytest -m slow
 
+# What a release of JAX or Flax is most likely to break: the public face, sampling, numerics, the
+# train step, checkpoints and the command line. Three minutes at most.
+NEWEST_TESTS = tests/test_versions.py tests/test_machine.py tests/test_api.py \
+  tests/sampling/test_loop.py tests/models/test_parity_vqvae.py \
+  tests/training/test_fit.py::test_the_loss_falls_on_clips_that_repeat \
+  tests/test_main.py::test_the_whole_job_leaves_every_file_and_figure \
+  tests/test_cli.py::test_a_crash_among_several_processes_tells_and_ends_at_once \
+  tests/test_cli.py::test_training_without_tensorflow_names_the_extra_to_install
+
+test-newest:  ## these tests with the newest JAX, in Python 3.12, if there is one
+	@for python in python3.12 ~/.pyenv/versions/3.12*/bin/python; do \
+	  if "$$python" -c '' 2>/dev/null; then \
+	    exec $(MAKE) --no-print-directory test-some VENV=.venv-newest PYTHON="$$python"; \
+	  fi; \
+	done; echo 'no Python 3.12 here: the tests with the newest JAX are left out'
+
+test-some: setup
+	$(RUN) -m pytest -m "not slow" $(NEWEST_TESTS)
+
 bench: setup  ## the benchmarks, as a table
 	$(RUN) -m benchmarks
+
+gpu-check: setup  ## checks and times everything on a GPU, in four minutes; see README for its JAX
+	$(RUN) -m benchmarks.gpu --out=runs/gpu
 
 lock:  ## re-resolve requirements.lock for every supported Python
 	uv pip compile --universal --python-version 3.11 --fork-strategy requires-python \
@@ -33,4 +58,4 @@ lock:  ## re-resolve requirements.lock for every supported Python
 	  requirements-dev.txt -o requirements.lock
 
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) .venv-newest runs

@@ -1,24 +1,27 @@
-"""The paper's ablations, all on BAIR: tables T3 to T7, a row an argument.
+"""The paper's ablations on BAIR, tables T3 to T7. The argument selects a row.
 
   python -m videogpt_jax.ablate --table=T4                                 all rows, as a table
   python -m videogpt_jax.main --config=configs/ablations.py:layers,4      one of them
   python -m videogpt_jax.ablate --table=T4 --reduced                      on the embedded digits
 
-What a row does not name is that of configs/bair.py with 16 layers; `PAPER` has rows and scores.
-docs/paper.md shows what the reduced rows gave. Steps: 100k, then 150k (T3 needs no prior). Planned
-cost (counted, see docs/paper.md; not measured), in days of one v5e chip: T3 0.7, T4 10, T5 50,
-T6 15, T7 20; 5.1 of these, but for T3, are the row that the tables have in common.
+Rows change single settings of configs/bair.py:table9, which has 16 layers (VideoGPT-Paper's prior
+has 8). `PAPER` has the rows and their scores, docs/paper.md results of the reduced rows. Codebooks
+of T7 are as wide as a single one, as in VideoGPT-Paper; the paper's text splits the width among
+them. Steps: 100k, then 150k (T3 needs no prior). Planned cost (counted, see docs/paper.md; not
+measured), in days of one v5e chip: T3 0.7, T4 10, T5 50, T6 15,
+T7 20. All tables but T3 include the 5.1 days of a common row.
 """
 
 import dataclasses
 
 from configs import bair
 from videogpt_jax.config import Experiment
+from videogpt_jax.errors import UserError
 from videogpt_jax.input.config import DatasetConfig
 from videogpt_jax.models.transformer import PriorConfig
 from videogpt_jax.models.vqvae import VQVAEConfig
-from videogpt_jax.sampling.config import SampleConfig
-from videogpt_jax.training.fit import TrainingConfig
+from videogpt_jax.sampling.settings import SampleConfig
+from videogpt_jax.training.config import TrainingConfig
 from videogpt_jax.training.optimizer import OptimizerConfig
 
 PAPER: dict[str, dict[str, dict[str, float | tuple[float, float]]]] = {
@@ -56,9 +59,9 @@ PAPER: dict[str, dict[str, dict[str, float | tuple[float, float]]]] = {
     '8': {'r_fvd': 23.1, 'fvd': 135.7, 'bits_per_code': 2.97},
   },
 }
-"""The figures of T3 to T7, row by row; (mean, standard deviation) where the paper gives both.
+"""The figures of T3 to T7 by row; (mean, standard deviation) if the paper gives both.
 
-Bits a code are the paper's "bits/dim".
+Bits per code are taken to be what the paper calls "bits/dim".
 """
 
 TABLES = {'T3': 'axial', 'T4': 'layers', 'T5': 'latent_size', 'T6': 'codes', 'T7': 'codebooks'}
@@ -72,18 +75,18 @@ REDUCED = 'reduced'
 
 
 def experiment(table: str, row: str, reduced: bool = False) -> Experiment:
-  """One row of one table.
+  """Returns one row of a table.
 
   Args:
     table, row: of `PAPER`.
-    reduced: on the embedded digits instead of BAIR, at a size that a laptop trains in minutes.
+    reduced: small models on the embedded digits instead of BAIR, which train in minutes.
   Raises:
-    ValueError: there is no such table or row.
+    UserError: there is no such table or row.
   """
   if row not in PAPER.get(table, ()):
     options = '; '.join(f'{name},{"|".join(rows)}' for name, rows in PAPER.items())
-    raise ValueError(f'ablation ({table},{row}) must be one of {options}')
-  base = _reduced() if reduced else bair.experiment(16)
+    raise UserError(f'ablation ({table},{row}) must be one of {options}')
+  base = _reduced() if reduced else bair.table9()
   base = dataclasses.replace(base, name=f'{base.name}_{table}_{row}')
   if table == 'layers':
     prior = dataclasses.replace(base.prior, n_layers=int(row))
@@ -94,18 +97,19 @@ def experiment(table: str, row: str, reduced: bool = False) -> Experiment:
 def get_config(argument: str = 'layers,16'):
   table, row, *size = [*argument.split(','), '']
   if size not in ([''], [REDUCED, '']):
-    raise ValueError(f'ablation ({argument}) must be TABLE,ROW or TABLE,ROW,{REDUCED}')
+    raise UserError(f'ablation ({argument}) must be TABLE,ROW or TABLE,ROW,{REDUCED}')
   return experiment(table, row, bool(size[0])).to_config_dict()
 
 
 def _vqvae(base: VQVAEConfig, table: str, row: str) -> VQVAEConfig:
-  """The VQ-VAE of a row of any table but `layers`."""
+  """Returns the VQ-VAE of a row of any table except `layers`."""
   changes = {
     'axial': lambda: {} if row == 'with' else _without_attention(base),
     'latent_size': lambda: {'downsample': _downsample(row)},
     'codes': lambda: {'n_codes': int(row) * base.n_codes // _PAPER_CODES},
     'codebooks': lambda: {
       'n_codebooks': int(row),
+      'embedding_dim': int(row) * base.embedding_dim,
       'downsample': _downsample(CODEBOOKS[row]),
     },
   }
@@ -113,12 +117,17 @@ def _vqvae(base: VQVAEConfig, table: str, row: str) -> VQVAEConfig:
 
 
 def _without_attention(base: VQVAEConfig) -> dict:
-  """More residual layers instead of attention, so that the number of parameters stays (T3).
+  """Replaces attention by more residual layers, with about as many parameters (T3).
 
-  Of C channels attention has 12 C^2 parameters a layer and a residual layer 14 C^2, so that 4 of
-  both weigh about 7 of these.
+  With C channels and R residual units, attention has 12 C^2 parameters per layer and a residual
+  layer 28 C R: 4 layers of both have about as many as 7 residual layers.
   """
-  return {'axial_attention': False, 'n_res_layers': round(base.n_res_layers * (12 + 14) / 14)}
+  C, R, n_layers = base.n_hiddens, base.residual_units, base.n_res_layers
+  return {
+    'axial_attention': False,
+    'axial_positions': False,
+    'n_res_layers': round(n_layers * (12 * C + 28 * R) / (28 * R)),
+  }
 
 
 def _downsample(latent_size: str) -> tuple[int, ...]:
@@ -127,7 +136,7 @@ def _downsample(latent_size: str) -> tuple[int, ...]:
 
 
 def _reduced() -> Experiment:
-  """The embedded digits, 16 frames of 16x16: the paper's factors make 8x8x8 codes of a clip."""
+  """The embedded digits, 16 frames of 16x16, which the paper's factors reduce to 8x8x8 codes."""
   training = TrainingConfig(
     steps=400,
     batch_size=8,

@@ -1,18 +1,19 @@
-"""The whole job on embedded data, for a laptop: `make demo`.
+"""All stages on embedded data, for a laptop: `make demo`.
 
-Real handwritten digits (UCI, 8x8) bounce off the walls of 32x32 frames, 16 frames a clip, one
-digit a clip. A VQ-VAE with 256 codes makes 4x8x8 codes of a clip; a class-conditional prior models
-them. Not a row of the paper.
+In each clip of 16 frames of 32x32, one real handwritten digit (UCI, 8x8) bounces off the walls. A
+VQ-VAE with 256 codes encodes a clip as 4x8x8 codes, which a class-conditional prior models. Not a
+row of the paper.
 
   python -m videogpt_jax.main --config=configs/demo.py
 """
 
 from videogpt_jax.config import Experiment
+from videogpt_jax.evaluation.protocols import EvaluationConfig
 from videogpt_jax.input.config import DatasetConfig
 from videogpt_jax.models.transformer import PriorConfig
 from videogpt_jax.models.vqvae import VQVAEConfig
-from videogpt_jax.sampling.config import SampleConfig
-from videogpt_jax.training.fit import TrainingConfig
+from videogpt_jax.sampling.settings import SampleConfig
+from videogpt_jax.training.config import TrainingConfig
 from videogpt_jax.training.optimizer import OptimizerConfig
 
 
@@ -47,4 +48,5 @@ def get_config():
       checkpoint_every=150,
     ),
     sample=SampleConfig(num=20, temperature=0.8),
+    evaluation=EvaluationConfig(fvd_clips=128),
   ).to_config_dict()

@@ -1,8 +1,11 @@
-"""Any folder of videos, at a size that a laptop trains: a VQ-VAE in minutes, then a prior.
+"""Any recordings, at a size that a laptop trains: a VQ-VAE in minutes, then a prior.
 
-16 frames of 64x64, 4x16x16 codes of 512. Not a row of the paper.
-docs/data.md shows what the VQ-VAE makes of eight clips.
+16 frames of 64x64, a 4x16x16 latent, 512 codes. Not a row of the paper. docs/data.md shows
+reconstructions of eight clips.
 
+The path may be a folder, a list or a file, in every layout of docs/data.md.
+
+  python -m videogpt_jax.inspect_data --config=configs/folder.py --config.dataset.path=MY_VIDEOS
   python -m videogpt_jax.main --config=configs/folder.py --config.dataset.path=MY_VIDEOS
 """
 
@@ -10,8 +13,8 @@ from videogpt_jax.config import Experiment
 from videogpt_jax.input.config import DatasetConfig
 from videogpt_jax.models.transformer import PriorConfig
 from videogpt_jax.models.vqvae import VQVAEConfig
-from videogpt_jax.sampling.config import SampleConfig
-from videogpt_jax.training.fit import TrainingConfig
+from videogpt_jax.sampling.settings import SampleConfig
+from videogpt_jax.training.config import TrainingConfig
 from videogpt_jax.training.optimizer import OptimizerConfig
 
 

@@ -1,7 +1,7 @@
-"""The demo with a prior of today: rotary positions, QK norm, RMS norm and SwiGLU.
+"""The demo with a modern prior: rotary positions, QK norm, RMS norm and SwiGLU.
 
-At the number of parameters of configs/demo.py's, to compare the two (docs/attention.md has the
-figures). Not a row of the paper.
+It has about as many parameters as that of configs/demo.py; docs/attention.md compares the two. Not
+a row of the paper.
 
   python -m videogpt_jax.main --config=configs/modern.py
 """

@@ -1,23 +1,28 @@
 """ViZDoom, Health Gathering Supreme, conditioned on actions, 16 frames of 64x64.
 
   python -m videogpt_jax.main --config=configs/vizdoom_hgs.py
+  python -m videogpt_jax.main --config=configs/vizdoom_hgs.py:published   the published VideoGPT's
 
-The paper has samples and no score. T8 and T9: latent 8x32x32, 16 layers.
-Actions are one-hot over 8 combinations of buttons; of the table's 60 see the card.
-Data: data/cards/vizdoom.md. Steps: 100k, then 150k. Planned cost
-(counted, see docs/paper.md; not measured): 4.5 days of one v5e chip.
+The paper has samples and no score. T8 and T9: latent 8x32x32, 16 layers, a clip's actions as one
+vector for the norms. Actions are one-hot over 8 combinations of buttons; the card explains the
+table's 60. Data: data/cards/vizdoom.md. Steps: 100k, then 150k. Planned cost (counted, see
+docs/paper.md; not measured): 4.6 days of one v5e chip.
 """
 
 from configs import paper
 from videogpt_jax.config import Experiment
 
 
-def get_config():
+def experiment() -> Experiment:
   return Experiment(
     name='vizdoom_hgs',
     dataset=paper.shards('vizdoom_hgs'),
     vqvae=paper.vqvae((2, 2, 2)),
     vqvae_training=paper.vqvae_training(),
-    prior=paper.prior(512, 4, 16, 2048, action_dim=8),
+    prior=paper.prior(512, 4, 16, 2048, action_dim=8, action_form='clip'),
     prior_training=paper.prior_training(150_000),
-  ).to_config_dict()
+  )
+
+
+def get_config(variant: str = 'paper'):
+  return paper.chosen({'paper': experiment}, variant)

@@ -1,9 +1,11 @@
-"""Eight simulated devices, and quick compiling, for all tests; has to be said before JAX starts."""
+"""Eight simulated devices and quick compiling for all tests. Has to run before JAX starts."""
 
 import os
+import shutil
+import tempfile
 
 QUICK = '--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true'
-"""Tests compile much and compute little: without these, compiling takes twice as long."""
+"""Tests compile much and compute little: with these, compiling takes half the time."""
 
 EIGHT = '--xla_force_host_platform_device_count=8'
 
@@ -11,3 +13,18 @@ os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} {QUICK} {EIGHT}'
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 # libtpu, which tests of planning compile with, must not be asked for a TPU.
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
+
+# Addresses of buckets are opened by fsspec, where a test can put a bucket of its own.
+os.environ['EPATH_USE_TF'] = '0'
+
+# Tests, their workers and the processes that they start share what they compile.
+os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.2')
+OWN_CACHE = None
+if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
+  OWN_CACHE = os.environ['JAX_COMPILATION_CACHE_DIR'] = tempfile.mkdtemp(prefix='compiled-')
+
+
+def pytest_unconfigure():
+  """Removes the cache that this process made."""
+  if OWN_CACHE:
+    shutil.rmtree(OWN_CACHE, ignore_errors=True)

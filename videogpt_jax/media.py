@@ -1,4 +1,4 @@
-"""Video files: mp4 by PyAV, gif by Pillow, and labelled grids.
+"""Writes video files (mp4 with PyAV, gif with Pillow), and lays videos out in labelled grids.
 
 Axis letters: n videos; T H W frames, height, width.
 """
@@ -13,15 +13,17 @@ import numpy as np
 from etils.epath import Path
 from PIL import Image, ImageDraw, ImageFont
 
+from videogpt_jax import files
+
 GAP = 2
 """Pixels between the cells of a grid."""
 
 MIN_CELL = 96
-"""Smaller videos are enlarged by a whole factor to about this many pixels, to be looked at."""
+"""Width in pixels to which smaller videos are enlarged for viewing, by a whole factor."""
 
 
 def enlarge(videos: np.ndarray) -> np.ndarray:
-  """Returns uint8 [... H W 3] repeated by a whole factor, up to about `MIN_CELL` pixels."""
+  """Repeats the pixels of uint8 [... H W 3] by a whole factor, to a width of about `MIN_CELL`."""
   factor = max(1, round(MIN_CELL / videos.shape[-2]))
   return videos.repeat(factor, axis=-3).repeat(factor, axis=-2)
 
@@ -29,12 +31,12 @@ def enlarge(videos: np.ndarray) -> np.ndarray:
 def grid(
   videos: np.ndarray, labels: Sequence[str] | None = None, columns: int | None = None
 ) -> np.ndarray:
-  """Lays videos out in rows, each under its label.
+  """Lays videos out in a grid, each below its label.
 
   Args:
     videos: uint8 [n T H W 3].
     labels: n texts, or None.
-    columns: a row; by default about as many as there are rows.
+    columns: number of columns; by default about the number of rows.
   Returns:
     uint8 [T H' W' 3].
   """
@@ -58,8 +60,8 @@ def _text(text: str, width: int, height: int) -> np.ndarray:
   return np.asarray(image)
 
 
-def gif(video: np.ndarray, fps: int) -> bytes:
-  """Returns the bytes of a GIF, that repeats for ever, of uint8 [T H W 3]."""
+def gif(video: np.ndarray, fps: float) -> bytes:
+  """Encodes uint8 [T H W 3] as a GIF that loops for ever."""
   frames, file = [Image.fromarray(frame) for frame in video], io.BytesIO()
   frames[0].save(
     file, 'GIF', save_all=True, append_images=frames[1:], duration=round(1000 / fps), loop=0
@@ -67,21 +69,23 @@ def gif(video: np.ndarray, fps: int) -> bytes:
   return file.getvalue()
 
 
-def write_gif(path: Path, video: np.ndarray, fps: int):
+def write_gif(path: Path, video: np.ndarray, fps: float):
   """Writes uint8 [T H W 3] as a GIF."""
-  path.write_bytes(gif(video, fps))
+  files.replace(path, gif(video, fps))
 
 
-def write_mp4(path: Path, video: np.ndarray, fps: int):
-  """Writes uint8 [T H W 3] as H.264; odd sizes get a line of padding, which the codec needs."""
+def write_mp4(path: Path, video: np.ndarray, fps: float):
+  """Writes uint8 [T H W 3] as H.264. Pads odd sizes by a line, since the codec needs even ones."""
   video = np.pad(video, [(0, 0), (0, video.shape[1] % 2), (0, video.shape[2] % 2), (0, 0)])
-  file = io.BytesIO()  # the codec seeks, which no bucket can
+  file = io.BytesIO()  # the muxer seeks, which buckets do not support
   with av.open(file, 'w', format='mp4') as container:
-    stream = container.add_stream('libx264', rate=fractions.Fraction(fps), options={'crf': '17'})
+    stream = container.add_stream(
+      'libx264', rate=fractions.Fraction(fps).limit_denominator(1001), options={'crf': '17'}
+    )
     stream.height, stream.width, stream.pix_fmt = video.shape[1], video.shape[2], 'yuv420p'
     for frame in video:
       for packet in stream.encode(av.VideoFrame.from_ndarray(frame, format='rgb24')):
         container.mux(packet)
     for packet in stream.encode():
       container.mux(packet)
-  path.write_bytes(file.getvalue())
+  files.replace(path, file.getvalue())

@@ -1,4 +1,4 @@
-"""A run's folder: which experiment it belongs to, what has finished, and its trained models."""
+"""A run's folder: the experiment that it belongs to, the stages that have finished, checkpoints."""
 
 import dataclasses
 import json
@@ -10,27 +10,15 @@ from etils.epath import Path
 from flax import nnx
 from jax.sharding import Mesh
 
-from videogpt_jax.api import Tokenizer, VideoGPT
+from videogpt_jax import drift
 from videogpt_jax.config import Experiment, from_dict
-from videogpt_jax.models.prior import Prior
-from videogpt_jax.models.vqvae import VQVAE
-from videogpt_jax.training.checkpoint import latest_step, restore_model
-from videogpt_jax.training.logging import read_json, write_json
+from videogpt_jax.errors import UserError, UserFileError
+from videogpt_jax.files import read_json, write_json
+from videogpt_jax.training.checkpoint import is_scored, latest_step, restore_model
+from videogpt_jax.training.lock import LOCK
 
 TRAINED = ('vqvae', 'prior')
 """The stages that leave checkpoints."""
-
-SHAPES_CHECKPOINTS = {
-  'vqvae': ('seed', 'dataset', 'vqvae', 'vqvae_training'),
-  'prior': ('seed', 'dataset', 'vqvae', 'vqvae_training', 'prior', 'prior_training', 'prior_codes'),
-}
-"""Sections that a stage's checkpoints depend on, so that they must not change under them."""
-
-NOT_LEARNT = (
-  *('log_every', 'evaluate_every', 'evaluate_batches', 'checkpoint_every'),
-  *('attn_backend', 'remat'),
-)
-"""Keys of a training section, and of a prior, that change nothing that is learnt."""
 
 
 def checkpoints_of(path: Path, stage: str) -> Path:
@@ -38,34 +26,43 @@ def checkpoints_of(path: Path, stage: str) -> Path:
   return path / stage / 'checkpoints'
 
 
-def claim(path: Path, experiment: Experiment):
-  """Makes `path` this experiment's folder, or sees that it already is.
+def best_of(path: Path, stage: str) -> Path:
+  """Returns the folder of a stage's best checkpoint, where a run keeps one."""
+  return path / stage / 'best'
 
+
+def claim(path: Path, experiment: Experiment) -> list[str]:
+  """Makes `path` this experiment's folder, or checks that it already is.
+
+  Returns:
+    a line for each key that has changed since the last run, and what more steps mean.
   Raises:
-    ValueError: it cannot be written to, or holds something else; nothing in it is changed then.
+    UserError: it cannot be written to, or holds something else; nothing in it is changed then.
   """
   try:
     path.mkdir(parents=True, exist_ok=True)
   except OSError as error:
-    raise ValueError(
+    raise UserError(
       f'cannot make workdir {path} ({error.strerror or error}); choose another'
     ) from None
   in_bucket = '://' in str(path)  # whose rights show when something is written
   if not in_bucket and not os.access(path, os.W_OK | os.X_OK):
-    raise ValueError(f'cannot write to workdir {path}; choose another')
+    raise UserError(f'cannot write to workdir {path}; choose another')
+  notes = []
   if not (path / 'config.json').exists():
-    if any(path.iterdir()):
-      raise ValueError(
-        f'workdir {path} holds files and no config.json, so that it is not of this program; '
+    if any(child.name != LOCK for child in path.iterdir()):
+      raise UserError(
+        f'workdir {path} holds files and no config.json; this program did not make it; '
         'choose an empty or new folder'
       )
   else:
-    _check_same(path, experiment)
+    notes = _check_same(path, experiment)
   write_json(path / 'config.json', dataclasses.asdict(experiment))
+  return notes
 
 
 def adopt(path: Path, experiment: Experiment, others: Sequence[Path]) -> list[str]:
-  """Takes over what another run has trained just as this experiment would.
+  """Takes over what another run has trained with the same settings.
 
   A prior is taken over only together with the VQ-VAE that it was trained on.
 
@@ -76,7 +73,7 @@ def adopt(path: Path, experiment: Experiment, others: Sequence[Path]) -> list[st
   Returns:
     the stages that were taken over.
   Raises:
-    ValueError: `path` cannot be this experiment's folder, see `claim`.
+    UserError: `path` cannot be this experiment's folder, see `claim`.
   """
   claim(path, experiment)
   if any(has_checkpoints(path, stage) for stage in TRAINED):
@@ -106,72 +103,104 @@ def _shared_stages(other: Path, experiment: Experiment) -> list[str]:
   stages = []
   for stage in TRAINED if (other / 'config.json').is_file() else ():
     old = read_experiment(other)
-    pairs = ((getattr(old, name), getattr(experiment, name)) for name in SHAPES_CHECKPOINTS[stage])
-    if any(any(_differences(*pair, '')) for pair in pairs) or not is_trained(other, stage):
+    differs = any(drift.learnt(change, stage) for change in drift.changes(old, experiment))
+    if differs or not is_trained(other, stage):
       break
     stages.append(stage)
   return stages
 
 
-def _check_same(path: Path, experiment: Experiment):
-  old, new = read_experiment(path), experiment
-  for stage, sections in SHAPES_CHECKPOINTS.items():
-    if not has_checkpoints(path, stage):
-      continue
-    for section in sections:
-      for key, was, wanted in _differences(getattr(old, section), getattr(new, section), section):
-        raise ValueError(
-          f'workdir {path} holds {stage} checkpoints of another configuration: {key} is {was!r} '
-          f'there and {wanted!r} here; choose another --workdir, or set {key} back'
-        )
+def _check_same(path: Path, experiment: Experiment) -> list[str]:
+  """Returns what has changed, a line each (UserError: checkpoints do not allow it)."""
+  old = read_experiment(path)
+  changed = list(drift.changes(old, experiment))
+  notes = [f'configuration: {key} {was!r} -> {wanted!r}' for key, was, wanted in changed]
+  for stage in filter(lambda stage: has_checkpoints(path, stage), TRAINED):
+    slower, refused = _diverged(path, stage).exists(), []
+    for change in (change for change in changed if drift.learnt(change, stage)):
+      if drift.raises_steps(change, stage):
+        done = latest_step(checkpoints_of(path, stage)) or 0
+        notes.append(drift.of_more_steps(old, experiment, stage, done))
+      elif not (slower and drift.lowers_rate(change, stage)):
+        refused.append(change)
+    if refused:
+      raise UserError(
+        f'workdir {path} holds {stage} checkpoints of another configuration: '
+        f'{"; ".join(map(str, refused))}; choose another --workdir, or set back '
+        f'{", ".join(change.key for change in refused)}'
+      )
+  return notes
 
 
-def _differences(old: Any, new: Any, path: str):
-  """Yields (key, old, new) wherever two sections differ in what is learnt."""
-  if not dataclasses.is_dataclass(old):
-    if old != new:
-      yield path, old, new
-    return
-  for field in dataclasses.fields(old):
-    if field.name not in NOT_LEARNT:
-      pair = getattr(old, field.name), getattr(new, field.name)
-      yield from _differences(*pair, f'{path}.{field.name}')
+def mark_diverged(path: Path, stage: str):
+  """Records that a stage's numbers were not finite, so that a smaller rate may go on with it."""
+  write_json(_diverged(path, stage), True)
+
+
+def unmark_diverged(path: Path, stage: str):
+  """Takes that back, since the stage has been trained to its end."""
+  _diverged(path, stage).unlink(missing_ok=True)
+
+
+def _diverged(path: Path, stage: str) -> Path:
+  return path / stage / 'diverged.json'
 
 
 def has_checkpoints(path: Path, stage: str) -> bool:
   """Whether a stage has begun to leave checkpoints."""
-  folder = checkpoints_of(path, stage)
+  return _holds_checkpoints(checkpoints_of(path, stage))
+
+
+def _holds_checkpoints(folder: Path) -> bool:
   return folder.is_dir() and any(child.name.isdigit() for child in folder.iterdir())
 
 
 def write_class_names(path: Path, names: Sequence[str]):
-  """Notes the classes' names, so that sampling needs no data set."""
+  """Writes down the classes' names, so that sampling needs no data set."""
   write_json(path / 'classes.json', list(names))
 
 
-def class_names(path: Path, n_classes: int) -> list[str]:
-  """Returns the names noted in a workdir, or else numbers, of `n_classes` classes."""
-  names = read_json(path / 'classes.json', []) if path.is_dir() else []
-  return names[:n_classes] or [str(i) for i in range(n_classes)]
+def class_names(path: Path) -> list[str]:
+  """Returns the classes' names noted in a workdir, or [] where none are."""
+  names = read_json(path / 'classes.json', [])
+  if not all(isinstance(name, str) for name in names):
+    raise UserError(f'{path / "classes.json"} is broken; it must be a list of names; restore it')
+  return names
+
+
+def write_frame_rate(path: Path, fps: float):
+  """Writes down the frames a second of the clips, so that sampled videos have as many."""
+  write_json(path / 'frame_rate.json', fps)
+
+
+def frame_rate(path: Path) -> float:
+  """Returns the frames a second of a workdir's clips, or 0 where it is unknown."""
+  return read_json(path / 'frame_rate.json', 0.0)
 
 
 def read_experiment(path: Path) -> Experiment:
   """Returns the experiment that `path` belongs to.
 
   Raises:
-    FileNotFoundError: it is no workdir.
-    ValueError: its config.json is broken.
+    UserFileError: it is no workdir.
+    UserError: its config.json is broken.
   """
   file = path / 'config.json'
   if not file.exists():
-    raise FileNotFoundError(
-      f'{path} has no config.json, so that it is no workdir of a run; give the --workdir that main '
-      'trained in, or make one of a published checkpoint with import_torch'
+    raise UserFileError(
+      f'{path} has no config.json, so it is no workdir of a run; give the folder of a run, or make '
+      'one from a published checkpoint with import_torch'
     )
   try:
-    return from_dict(json.loads(file.read_text()))
-  except json.JSONDecodeError as error:
-    raise ValueError(f'{file} is broken ({error}); restore it or train anew') from None
+    values = json.loads(file.read_text())
+    prior = values.get('prior', {})
+    if prior.get('action_dim'):  # runs from before there was a choice were trained so
+      prior.setdefault('action_form', 'during')
+    return from_dict(values)
+  except UserError as error:
+    raise UserError(f'{file}: {error}') from None
+  except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
+    raise UserError(f'{file} is broken ({error}); restore it or train anew') from None
 
 
 def steps_done(path: Path, stage: str) -> tuple[int, int]:
@@ -183,17 +212,17 @@ def steps_done(path: Path, stage: str) -> tuple[int, int]:
 
 
 def is_trained(path: Path, stage: str) -> bool:
-  """Whether a stage's last checkpoint is there."""
+  """Whether a stage's last checkpoint is there, and has been scored."""
   if not has_checkpoints(path, stage):
     return False
   step, steps = steps_done(path, stage)
-  return step == steps
+  return step == steps and is_scored(checkpoints_of(path, stage))
 
 
 def unfinished(path: Path) -> list[str]:
-  """Says of which of its models a workdir's training has not ended; a file has nothing to say."""
+  """Returns a line for each model of a workdir whose training has not finished; none for a file."""
   found = []
-  for stage in TRAINED if path.is_dir() else ():
+  for stage in TRAINED if path.is_dir() else ():  # a file states no steps
     step, steps = steps_done(path, stage)
     if step < steps:
       found.append(f'the {stage} of {path} has been trained for {step} of {steps} steps only')
@@ -201,10 +230,10 @@ def unfinished(path: Path) -> list[str]:
 
 
 def settings_of(experiment: Experiment, stage: str) -> dict[str, Any]:
-  """What the outputs of an untrained stage (sample, evaluate) depend on."""
+  """Returns what the outputs of sample or evaluate depend on."""
   everything = dataclasses.asdict(experiment)
-  wanted = {'sample': ('sample',), 'evaluate': ('sample',)}[stage]
-  return {name: everything[name] for name in (*SHAPES_CHECKPOINTS['prior'], *wanted)}
+  wanted = {'sample': ('sample',), 'evaluate': ('sample', 'evaluation')}[stage]
+  return {name: everything[name] for name in (*drift.SHAPES_CHECKPOINTS['prior'], *wanted)}
 
 
 def is_finished(path: Path, experiment: Experiment, stage: str) -> bool:
@@ -216,43 +245,31 @@ def is_finished(path: Path, experiment: Experiment, stage: str) -> bool:
 
 
 def mark_finished(path: Path, experiment: Experiment, stage: str):
-  """Notes that sample or evaluate has ended, and with which settings."""
+  """Records that sample or evaluate has finished, and with which settings."""
   file = path / 'finished.json'
   write_json(file, read_json(file, {}) | {stage: settings_of(experiment, stage)})
 
 
-def load_tokenizer(path: Path) -> Tokenizer:
-  """Returns the trained VQ-VAE of a workdir.
-
-  Raises:
-    FileNotFoundError: there is none, or `path` is no workdir.
-  """
-  experiment = read_experiment(path)
-  vqvae = nnx.eval_shape(lambda: VQVAE(experiment.vqvae, rngs=nnx.Rngs(0)))
-  _restore(vqvae, path, 'vqvae')
-  return Tokenizer(vqvae, experiment.dataset.sequence_length, experiment.dataset.resolution)
+def check_trained(path: Path, stage: str):
+  """Refuses a folder without any checkpoint of a stage (UserFileError)."""
+  if not has_checkpoints(path, stage):
+    raise UserFileError(f'workdir {path} has no trained {stage}; run --stages={stage} first')
 
 
-def load_videogpt(path: Path, mesh: Mesh | None = None) -> VideoGPT:
-  """Returns the trained prior and VQ-VAE of a workdir.
+def restore(
+  path: Path, stage: str, params: nnx.State, variables: nnx.State, mesh: Mesh | None = None
+) -> tuple[nnx.State, nnx.State]:
+  """Returns a stage's trained network: the best one where the run keeps it, else the newest.
 
   Args:
     path: of the workdir.
-    mesh: to spread the prior over as it is read, where no device could hold all of it.
+    stage: of `TRAINED`.
+    params, variables: their shapes.
+    mesh: to spread them over as they are read, where no device could hold all of them.
   Raises:
-    FileNotFoundError: one of them is missing, or `path` is no workdir.
+    UserFileError: nothing is trained there, or `path` is no workdir.
   """
-  tokenizer = load_tokenizer(path)
-  experiment = read_experiment(path)
-  # It may have been trained with a kernel that this platform lacks.
-  config = dataclasses.replace(experiment.prior, attn_backend='auto')
-  prior = nnx.eval_shape(lambda: Prior(config, tokenizer.spec, rngs=nnx.Rngs(0)))
-  _restore(prior, path, 'prior', mesh)
-  return VideoGPT(tokenizer, prior)
-
-
-def _restore(model: nnx.Module, path: Path, stage: str, mesh: Mesh | None = None):
-  if not has_checkpoints(path, stage):
-    raise FileNotFoundError(f'workdir {path} has no trained {stage}; run --stages={stage} first')
-  _, params, variables = nnx.split(model, nnx.Param, ...)
-  nnx.update(model, *restore_model(checkpoints_of(path, stage), params, variables, mesh))
+  check_trained(path, stage)
+  kept = _holds_checkpoints(best_of(path, stage))
+  folder = best_of(path, stage) if kept else checkpoints_of(path, stage)
+  return restore_model(folder, params, variables, mesh)

@@ -4,7 +4,7 @@
   python -m videogpt_jax.main --config=configs/scale/prior_7b.py
   python -m videogpt_jax.main --config=configs/scale/prior_7b.py:64     64 frames, 16,384 codes
 
-What it should take, and what that costs: docs/scale.md. Not trained.
+docs/scale.md has planned memory, time and cost. Not trained.
 """
 
 from configs.scale import shared

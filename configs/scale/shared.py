@@ -1,15 +1,18 @@
-"""What the scaled priors share: clips of 128x128, the published 4x4x4 VQ-VAE, a prior of today.
+"""Settings shared by the scaled priors: 128x128 clips, the published 4x4x4 VQ-VAE, a modern prior.
 
 The blocks have rotary positions, QK norm, RMS norm and SwiGLU, heads of 128 (the width of a TPU's
 matrix unit), bfloat16 compute with float32 parameters, and keep only their inputs for the gradient.
-No dropout: a data set of this size is seen a few times at most, and the TPU's attention kernel has
-none. Nothing here has been trained; sizes, memory and times come from `videogpt_jax.plan`.
+There is no dropout: training covers a data set of this size a few times at most, and the TPU's
+attention kernel has none. Nothing here has been trained; sizes, memory and times come from
+`videogpt_jax.plan`.
 """
 
 from configs import paper
 from videogpt_jax.config import Experiment
+from videogpt_jax.errors import UserError
 from videogpt_jax.models.transformer import PriorConfig
-from videogpt_jax.training.fit import TrainingConfig
+from videogpt_jax.models.vqvae import VQVAEConfig
+from videogpt_jax.training.config import TrainingConfig
 from videogpt_jax.training.optimizer import OptimizerConfig
 from videogpt_jax.training.sharding import MeshConfig
 
@@ -19,21 +22,21 @@ FRAMES = (16, 64)
 def experiment(
   name: str, frames: str, prior: PriorConfig, batch_size: int, mesh: MeshConfig
 ) -> Experiment:
-  """A prior of the given sizes on Kinetics-600.
+  """Returns a prior of the given sizes on Kinetics-600.
 
   Args:
     name: of the configuration.
-    frames: of a clip, '16' or '64', as the command line says it; the latent is 4 or 16 x 32 x 32.
+    frames: of a clip, '16' or '64'; the latent is 4x32x32 or 16x32x32.
     prior: its sizes.
     batch_size: clips a step.
-    mesh: that `plan` recommends for the slice that the configuration names.
+    mesh: recommended by `plan` for the configuration's slice.
   """
   if not (frames.isdigit() and int(frames) in FRAMES):
-    raise ValueError(f'frames ({frames!r}) must be one of {", ".join(map(str, FRAMES))}')
+    raise UserError(f'frames ({frames!r}) must be one of {", ".join(map(str, FRAMES))}')
   return Experiment(
     name=f'{name}_{frames}',
     dataset=paper.shards('kinetics600', 128, sequence_length=int(frames)),
-    vqvae=paper.vqvae((4, 4, 4), n_codes=2048, dtype='bfloat16'),
+    vqvae=VQVAEConfig(downsample=(4, 4, 4), dtype='bfloat16'),
     vqvae_training=paper.vqvae_training(),
     prior=prior,
     prior_training=TrainingConfig(
