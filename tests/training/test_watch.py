@@ -71,26 +71,33 @@ def test_a_process_that_stops_is_named_with_what_it_did_last(two, tmp_path):
   assert 'resumes from the last checkpoint' in two[0]
 
 
-def test_the_first_process_leaves_alone_what_others_are_writing(two, tmp_path):
-  (tmp_path / 'hosts').mkdir()
-  for name in ('1', '1.tmp', '2'):
-    (tmp_path / 'hosts' / name).write_text('{}')
-  with Watch(Path(tmp_path / 'hosts'), period=60):
-    assert sorted(file.name for file in (tmp_path / 'hosts').iterdir()) == ['0', '1', '1.tmp']
+def test_one_that_stops_after_its_first_line_is_missed_too(two, tmp_path):
+  """It did not use to be: the line might have been of an earlier run."""
+  folder = tmp_path / 'hosts'
+  folder.mkdir()
+  (folder / '1').write_text('{"host": "b", "process": 1, "phase": "compiling"}')
+  with Watch(Path(folder), PERIOD):
+    wait_for(lambda: two)
+  assert two[0].startswith('host b (process 1), last in compiling, has not answered for ')
+
+
+def test_the_lines_of_an_earlier_run_are_cleared(tmp_path):
+  folder = tmp_path / 'hosts'
+  watching.clear(Path(folder))
+  folder.mkdir()
+  for name in ('1', '1.tmp', '7'):
+    (folder / name).write_text('{}')
+  watching.clear(Path(folder))
+  assert not list(folder.iterdir())
 
 
 def test_one_that_leaves_in_order_or_never_came_is_not_missed(two, tmp_path):
   folder = tmp_path / 'hosts'
-  folder.mkdir()
-  (folder / '7').write_text('{"of": "an earlier run"}')
   with Other(folder) as other, Watch(Path(folder), PERIOD) as watch:
     wait_for(lambda: watch._silent)
-    assert not (folder / '7').exists()
     other.kill()
     other.file.unlink()
     wait_for(lambda: not watch._silent)
-  (folder.parent / 'late').mkdir()
-  (folder.parent / 'late' / '1').write_text('{"host": "b", "process": 1, "phase": "old"}')
   with Watch(Path(folder.parent / 'late'), PERIOD) as watch:
     wait_for(lambda: watch._rounds > 2 * watching.SILENT_ROUNDS)
   assert not two

@@ -24,7 +24,7 @@ from videogpt_jax.stages.summary import summary
 from videogpt_jax.stages.train_prior import prior_stage
 from videogpt_jax.stages.train_vqvae import vqvae_stage
 from videogpt_jax.tokenizer import Tokenizer
-from videogpt_jax.training import distributed
+from videogpt_jax.training import distributed, watch
 from videogpt_jax.training.checkpoint import Checkpoints
 from videogpt_jax.training.config import TrainingConfig
 from videogpt_jax.training.fit import fit
@@ -35,7 +35,6 @@ from videogpt_jax.training.numbers import DivergedError
 from videogpt_jax.training.sharding import check_batch, check_prior, host_share, make_mesh
 from videogpt_jax.training.signals import Signals
 from videogpt_jax.training.step import Stage
-from videogpt_jax.training.watch import HOSTS, Watch
 from videogpt_jax.videogpt import VideoGPT
 
 STAGES = ('vqvae', 'prior', 'sample', 'evaluate')
@@ -108,7 +107,7 @@ class _Run:
       self.frame_rate, self.class_names = info.frame_rate, info.class_names or ()
     self._claim(held)
     shared = jax.process_count() > 1 and '://' not in str(path)  # a bucket is too slow for it
-    self.watch = held.enter_context(Watch(path / HOSTS if shared else None))
+    self.watch = held.enter_context(watch.Watch(path / watch.HOSTS if shared else None))
 
   def _claim(self, held: contextlib.ExitStack):
     """One process writes to the folder, and the others wait until it is theirs."""
@@ -118,6 +117,7 @@ class _Run:
         held.enter_context(lock(self.path))
         for line in workdir.claim(self.path, self.experiment):
           self.say(line)
+        watch.clear(self.path / watch.HOSTS)
         if self.class_names is not None:
           workdir.write_class_names(self.path, self.class_names)
           workdir.write_frame_rate(self.path, self.frame_rate)

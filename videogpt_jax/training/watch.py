@@ -46,11 +46,19 @@ class DeadHostError(UserError):
   """Another process of the run has ended, or no longer answers."""
 
 
+def clear(folder: Path):
+  """Removes the lines of an earlier run. One process calls it before any begins to watch."""
+  if folder.exists():
+    for file in folder.iterdir():
+      file.unlink(missing_ok=True)
+
+
 class Watch:
   """Looks after the training of this process and, where they share a folder, at the others.
 
   Args:
-    folder: shared by the processes of the run; None for a single one.
+    folder: shared by the processes of the run, with no lines of an earlier one (see `clear`); None
+      for a single process.
     period: seconds of a round.
     shortest: see `SHORTEST`.
   """
@@ -63,17 +71,13 @@ class Watch:
     self._training: tuple[str, Clock] | None = None
     self._told: tuple | None = None  # the phase that was reported, so that it is reported once
     self._lines: dict[str, str] = {}
-    self._silent: dict[str, int] = {}  # rounds; only of those that were seen alive
+    self._silent: dict[str, int] = {}  # rounds
     self._rounds, self._stop = 0, threading.Event()
     self._thread = threading.Thread(target=self._run, daemon=True, name='watch')
 
   def __enter__(self) -> 'Watch':
     if self.folder:
       self.folder.mkdir(parents=True, exist_ok=True)
-      for file in self.folder.iterdir() if not self._me['process'] else ():
-        # Others may be writing theirs already.
-        if file.name.isdigit() and int(file.name) >= jax.process_count():
-          file.unlink(missing_ok=True)  # of an earlier run on more hosts
       self._write({'phase': self._phase()[0]})
     self._thread.start()
     return self
@@ -147,12 +151,8 @@ class Watch:
       if not file.name.isdigit() or int(file.name) == self._me['process']:
         continue
       line = file.read_text()
-      before = self._lines.get(file.name)
-      if before is None or line == before:
-        if file.name in self._silent:
-          self._silent[file.name] += 1
-      else:  # only from then on: the first line may be of an earlier run
-        self._silent[file.name] = 0
+      same = line == self._lines.get(file.name)
+      self._silent[file.name] = self._silent.get(file.name, 0) + 1 if same else 0
       self._lines[file.name] = line
     for name in self._silent.keys() - {file.name for file in self.folder.iterdir()}:
       self._silent.pop(name)  # it has left
