@@ -5,6 +5,7 @@ import subprocess
 import sys
 import zipfile
 
+import jaxlib
 import pytest
 
 from videogpt_jax import machine
@@ -45,6 +46,47 @@ def test_deterministic_operations_are_asked_for_before_jax_starts(monkeypatch):
     done = subprocess.run(code, capture_output=True, text=True, check=True)
     told = [line for line in done.stdout.splitlines() if line.startswith('--')]
     assert told == [f'--xla_cpu_enable_fast_math=false{more}'] * 2
+
+
+COMPILES = """
+import sys, jax, jaxlib
+from videogpt_jax import machine
+machine.keep_compiled(jaxlib.__version__)
+said = []
+jax.monitoring.register_event_listener(lambda event, **_: said.append(event))
+jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
+jax.jit(lambda x: jax.lax.cumsum(x) * 3)(jax.numpy.arange(5.0)).block_until_ready()
+print(sum(event.endswith('cache_hits') for event in said), jax.config.jax_compilation_cache_dir or None)
+"""
+
+
+def compile_once(home, **environment):
+  """Starts a process that compiles with a home folder: cache hits, and the cache's folder."""
+  environment = {'XDG_CACHE_HOME': str(home), 'JAX_COMPILATION_CACHE_DIR': '', **environment}
+  done = subprocess.run(
+    [sys.executable, '-c', COMPILES],
+    capture_output=True,
+    text=True,
+    check=True,
+    env=os.environ | {'JAX_PLATFORMS': 'cpu'} | environment,
+  )
+  assert not done.stderr
+  hits, folder = done.stdout.split()
+  return int(hits), folder
+
+
+def test_a_second_process_finds_compiled_programs_in_the_users_cache(tmp_path):
+  hits, folder = compile_once(tmp_path)
+  assert hits == 0
+  assert folder.startswith(str(tmp_path / 'videogpt_jax' / f'jaxlib-{jaxlib.__version__}-'))
+  assert compile_once(tmp_path)[0] > 0
+
+
+def test_the_users_own_compilation_cache_stands_and_no_cache_is_no_failure(tmp_path):
+  own = compile_once(tmp_path, JAX_COMPILATION_CACHE_DIR=str(tmp_path / 'own'))
+  assert own[1] == str(tmp_path / 'own')
+  (tmp_path / 'file').touch()
+  assert compile_once(tmp_path / 'file') == (0, 'None')
 
 
 def test_accelerators_are_found_by_their_device_files(tmp_path):

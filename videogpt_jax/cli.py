@@ -109,6 +109,7 @@ def start(main: Callable[[Sequence[str]], None], processes: Literal['one', 'many
       `training.distributed.start` itself. 'one' refuses an environment that names several.
   """
   machine.speed_up_cpu(jaxlib.__version__)
+  machine.keep_compiled(jaxlib.__version__)
   # TensorFlow only reads clips here; without these it greets at start-up.
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')

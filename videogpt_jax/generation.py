@@ -23,7 +23,7 @@ from videogpt_jax.sampling.forward import Decoded
 from videogpt_jax.sampling.request import Callbacks, Generated, Request
 from videogpt_jax.tokenizer import Tokenizer
 
-QUIET = Callbacks(*(lambda *_: None,) * 3)
+QUIET = Callbacks(*(lambda *_: None,) * 2)
 
 CACHE_BYTES = 2 * 2**30
 """Bytes for the KV caches of one chunk on a device that does not report its memory."""
@@ -111,7 +111,7 @@ class _Chunk:
     self.generator, self.request, self.windows = generator, request, plan
     self.tokenizer, self.mesh = generator.tokenizer, generator.mesh
     self.spec, self.m = generator.tokenizer.spec, m
-    self.callbacks, self.reports = callbacks or QUIET, callbacks is not None
+    self.callbacks = callbacks or QUIET
     self.draws_before = first // m
     self.n_chunks = -(-request.n // m)
     self.index = np.minimum(np.arange(first, first + m), request.n - 1)
@@ -197,7 +197,6 @@ class _Chunk:
       self._conditions_of(i, frames),
       given,
       strategy=settings.strategy,
-      on_codes=self.callbacks.codes if self.reports else None,
       mesh=self.mesh,
     )
 

@@ -1,8 +1,14 @@
 """Finds the machine's accelerators, and sets the environment that JAX reads when it starts."""
 
+import contextlib
 import glob
+import hashlib
 import os
+import platform
 import shutil
+from pathlib import Path
+
+import jax
 
 CPU_FLAG = '--xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_DOT'
 """Makes XLA's CPU backend call a faster library for products and 2-D convolutions: up to twice the
@@ -13,6 +19,12 @@ CPU_FLAG_JAXLIBS = ('0.10.', '0.11.', '0.12.')
 
 DETERMINISTIC_FLAG = '--xla_gpu_deterministic_ops=true'
 """Makes XLA's GPU backend leave out kernels whose sums depend on the order of threads."""
+
+CACHE_BYTES = 2 * 2**30
+"""Compiled programs that are kept; those not used for longest are removed."""
+
+CACHED_SECONDS = 0.2
+"""Programs that compile faster are not kept."""
 
 NO_TPU = {
   'TPU_SKIP_MDS_QUERY': '1',  # skips the query to a cloud's metadata server
@@ -68,6 +80,36 @@ def speed_up_cpu(jaxlib_version: str, dev: str = '/dev'):
     return
   if 'xla_cpu_experimental_ynn_fusion_type' not in given:
     os.environ['XLA_FLAGS'] = f'{given} {CPU_FLAG}'.strip()
+
+
+def keep_compiled(jaxlib_version: str):
+  """Keeps compiled programs in the user's cache folder, so that the next process starts sooner.
+
+  A folder that the user has chosen stands (JAX_COMPILATION_CACHE_DIR). Call it before JAX compiles.
+
+  Args:
+    jaxlib_version: such as '0.12.0'.
+  """
+  if jax.config.jax_compilation_cache_dir:
+    return
+  home = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
+  folder = Path(home) / 'videogpt_jax' / f'jaxlib-{jaxlib_version}-{_cpu()}'
+  with contextlib.suppress(OSError):  # no home, or one that cannot be written to
+    folder.mkdir(parents=True, exist_ok=True)
+  if not os.access(folder, os.W_OK):
+    return
+  jax.config.update('jax_compilation_cache_dir', str(folder))
+  jax.config.update('jax_compilation_cache_max_size', CACHE_BYTES)
+  jax.config.update('jax_persistent_cache_min_compile_time_secs', CACHED_SECONDS)
+
+
+def _cpu() -> str:
+  """Names the kind of this CPU: programs compiled for another one may not run."""
+  kind = [platform.machine(), platform.processor()]
+  with contextlib.suppress(OSError):  # not Linux
+    lines = Path('/proc/cpuinfo').read_text().splitlines()
+    kind += sorted({line for line in lines if line.startswith(('flags', 'Features', 'model name'))})
+  return hashlib.sha256('\n'.join(kind).encode()).hexdigest()[:8]
 
 
 def compute_deterministically():

@@ -8,7 +8,6 @@ Axis letters: B batch; n videos; T H W frames, height, width; t h w latent grid;
 
 import functools
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -123,7 +122,7 @@ def logits(
   return module(embeddings, module.condition(conditions))
 
 
-@_program('strategy', 'with_logits', 'on_codes')
+@_program('strategy', 'with_logits')
 def draw(
   prior: Trained[Prior],
   vqvae: Trained[VQVAE],
@@ -134,7 +133,6 @@ def draw(
   *,
   strategy: str = 'sequential',
   with_logits: bool = False,
-  on_codes: Callable[[Any], None] | None = None,
 ) -> Decoded:
   """Draws the codes of a clip for each key.
 
@@ -147,11 +145,8 @@ def draw(
     given: int32 [n p], the first codes, or None.
     strategy: of `STRATEGIES`; static.
     with_logits: whether to return them; static.
-    on_codes: progress, see `sequential.decode`; static.
   """
   module, look_up = prior.module(), vqvae.module().codebook.lookup
   keys = jax.random.wrap_key_data(keys)
   condition = module.condition(conditions)
-  return STRATEGIES[strategy](
-    module, look_up, condition, keys, controls, given, with_logits, on_codes
-  )
+  return STRATEGIES[strategy](module, look_up, condition, keys, controls, given, with_logits)

@@ -1,11 +1,17 @@
 """A line that says how far a job is: redrawn on a terminal, written now and then into a file."""
 
+import contextlib
 import sys
+import threading
 import time
+from collections.abc import Callable, Iterator
 from typing import TextIO
 
 LOG_SECONDS = 30.0
 """Between two lines where the stream is a file or a pipe."""
+
+TICK_SECONDS = 1.0
+"""Between two messages of `ProgressLine.ticking`."""
 
 
 class ProgressLine:
@@ -34,3 +40,21 @@ class ProgressLine:
     if self._open:
       print(file=self.stream, flush=True)
       self._open = False
+
+  @contextlib.contextmanager
+  def ticking(self, text: Callable[[], str]) -> Iterator[None]:
+    """Shows the message that `text` returns every second, and ends the line at the end."""
+    done = threading.Event()
+
+    def tick():
+      while not done.wait(TICK_SECONDS):
+        self.show(text())
+
+    thread = threading.Thread(target=tick, daemon=True, name='progress')
+    thread.start()
+    try:
+      yield
+    finally:
+      done.set()
+      thread.join()
+      self.close()

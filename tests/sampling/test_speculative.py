@@ -151,11 +151,3 @@ def test_best_of_longer_videos_and_several_devices():
     np.testing.assert_array_equal(made.codes, wanted.codes)
     np.testing.assert_allclose(made.log_likelihood, wanted.log_likelihood, rtol=1e-4)
     assert (made.passes < wanted.passes).all()
-
-
-def test_progress_is_told_from_the_beginning():
-  prior, _ = make('full')
-  told = []
-  both(prior, prior.condition({}), Controls(), on_codes=lambda done: told.append(int(done)))
-  jax.effects_barrier()
-  assert min(told) == 0 and 9 <= max(told) < L

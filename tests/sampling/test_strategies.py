@@ -13,14 +13,12 @@ from videogpt_jax.sampling import strategies
 from videogpt_jax.sampling.forward import Decoded, Forward
 
 
-def uncached(
-  prior, lookup, condition, keys, controls, given=None, with_logits=False, on_codes=None
-):
+def uncached(prior, lookup, condition, keys, controls, given=None, with_logits=False):
   """A made-up strategy: the whole clip goes through the prior for every code; no KV cache."""
   grid, n = prior.codes.latent_shape, len(keys)
   codes = jnp.zeros((n, int(np.prod(grid))), jnp.int32)
   log_likelihood = jnp.zeros(n)
-  del given, with_logits, on_codes
+  del given, with_logits
   for i in range(codes.shape[1]):
     vectors = lookup(codes, jnp.zeros(codes.shape[1], jnp.int32)).reshape(n, *grid, -1)
     logits = prior(vectors, condition).reshape(n, codes.shape[1], -1)[:, i]

@@ -1,16 +1,14 @@
-"""The line of progress: what is done, and how long it will still take."""
+"""The line of progress: what is done, for how long, and how long it will still take."""
 
 import io
 import sys
+import time
 
 import pytest
 
+from videogpt_jax import progress as progress_module
+from videogpt_jax.progress import ProgressLine
 from videogpt_jax.stages import draw
-
-
-class Terminal(io.StringIO):
-  def isatty(self):
-    return True
 
 
 @pytest.fixture
@@ -20,41 +18,46 @@ def clock(monkeypatch):
   return now
 
 
-def draw_two_clips(clock):
-  """Each 16 of 64 codes take ten seconds."""
-  progress = draw.DrawingProgress(n_codes=64)
+def test_it_says_what_is_done_for_how_long_and_the_time_left(clock):
+  progress = draw.DrawingProgress()
   progress.compiling('the sampler')
   clock[0] += 100
-  for clip in (0, 1):
-    progress.drawing(clip, 2)
-    for done in (0, 16, 32, 48):
-      progress.codes(done)
+  said = [progress.text()]
+  for clip in range(3):  # each takes twenty seconds
+    progress.drawing(clip, 3)
+    for _ in range(2):
       clock[0] += 10
-  progress.close()
-
-
-def test_a_terminal_shows_the_time_left(clock, monkeypatch):
-  monkeypatch.setattr(sys, 'stderr', Terminal())
-  draw_two_clips(clock)
-  lines = [line.strip() for line in sys.stderr.getvalue().split('\r\x1b[K') if line.strip()]
-  assert lines == [
-    'compiling the sampler',
-    'sampling: 0/64 codes of clip 1/2',
-    'sampling: 16/64 codes of clip 1/2, 1:10 left',
-    'sampling: 32/64 codes of clip 1/2, 1:00 left',
-    'sampling: 48/64 codes of clip 1/2, 0:50 left',
-    'sampling: 0/64 codes of clip 2/2, 0:40 left',
-    'sampling: 16/64 codes of clip 2/2, 0:30 left',
-    'sampling: 32/64 codes of clip 2/2, 0:20 left',
-    'sampling: 48/64 codes of clip 2/2, 0:10 left',
+      said.append(progress.text())
+  clock[0] += 70
+  said.append(progress.text())
+  assert said == [
+    'compiling the sampler, 1:40',
+    'sampling: clip 1/3, 0:10',
+    'sampling: clip 1/3, 0:20',
+    'sampling: clip 2/3, 0:10, 0:30 left',
+    'sampling: clip 2/3, 0:20, 0:20 left',
+    'sampling: clip 3/3, 0:10, 0:10 left',
+    'sampling: clip 3/3, 0:20, 0:00 left',
+    'sampling: clip 3/3, 1:30, 0:00 left',
   ]
 
 
-def test_a_log_gets_a_line_now_and_then(clock, monkeypatch):
-  monkeypatch.setattr(sys, 'stderr', io.StringIO())
-  draw_two_clips(clock)
-  assert sys.stderr.getvalue().splitlines() == [
-    'compiling the sampler',
-    'sampling: 0/64 codes of clip 1/2',
-    'sampling: 0/64 codes of clip 2/2, 0:40 left',
-  ]
+class Terminal(io.StringIO):
+  def isatty(self):
+    return True
+
+
+@pytest.mark.parametrize('stream', [Terminal, io.StringIO])
+def test_the_line_ticks_while_the_work_says_nothing(stream, monkeypatch):
+  """A terminal shows every message and is left on a new line; a log gets one now and then."""
+  monkeypatch.setattr(sys, 'stderr', stream())
+  monkeypatch.setattr(progress_module, 'TICK_SECONDS', 0.01)
+  count = iter(range(10**6))
+  with ProgressLine(every=0.05).ticking(lambda: f'tick {next(count)}'):
+    time.sleep(0.5)
+  shown = sys.stderr.getvalue()
+  if stream is Terminal:
+    assert shown.startswith('\r\x1b[Ktick 0\r\x1b[Ktick 1') and shown.endswith('\n')
+  else:
+    assert 1 <= len(shown.splitlines()) <= 10
+  assert next(count) > 2

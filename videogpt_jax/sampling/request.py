@@ -43,12 +43,10 @@ class Callbacks(NamedTuple):
   Attributes:
     compiling: called with the name of the program that is about to be compiled.
     drawing: called when a draw begins: (its number from 0, of how many).
-    codes: called with the number of codes of each clip that are done, now and then.
   """
 
   compiling: Callable[[str], None]
   drawing: Callable[[int, int], None]
-  codes: Callable[[int], None]
 
 
 class Generated(NamedTuple):

@@ -12,7 +12,7 @@ import functools
 import itertools
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -69,7 +69,6 @@ class Program(NamedTuple):
   n_prefilled: int
   n_rows: int
   with_logits: bool
-  on_codes: Callable[[Any], None] | None
 
   @property
   def length(self) -> int:
@@ -116,7 +115,6 @@ def decode(
   controls: Controls,
   given: jax.Array | None = None,
   with_logits: bool = False,
-  on_codes: Callable[[Any], None] | None = None,
 ) -> Decoded:
   """Draws the codes of B clips one after the other.
 
@@ -128,9 +126,8 @@ def decode(
     controls: turns logits into a code.
     given: int32 [B n], the codes of the first n positions, which are kept instead of drawn.
     with_logits: whether to return the logits.
-    on_codes: called on the host with the number of codes done, at every chunk.
   """
-  program = make_program(prior, lookup, condition, keys, controls, given, with_logits, on_codes)
+  program = make_program(prior, lookup, condition, keys, controls, given, with_logits)
   carry, collected = prefill(program)
   chunk, _ = chunk_lengths(program.length, prior.mask)
   carry, drawn = _run(program, _drawn_chunk, carry, chunk, program.n_prefilled, program.length)
@@ -149,7 +146,6 @@ def make_program(
   controls: Controls,
   given: jax.Array | None,
   with_logits: bool,
-  on_codes: Callable[[Any], None] | None,
 ) -> Program:
   """Prepares what is the same for all positions; for the arguments see `decode`."""
   L = math.prod(prior.codes.latent_shape)
@@ -169,7 +165,6 @@ def make_program(
     n_prefilled=n_given // given_chunk * given_chunk,
     n_rows=n_rows,
     with_logits=with_logits,
-    on_codes=on_codes,
   )
 
 
@@ -236,8 +231,6 @@ def _prefill_chunk(program: Program, C: int, carry: Carry, start: jax.Array):
 
 def _drawn_chunk(program: Program, C: int, carry: Carry, start: jax.Array):
   """Draws C codes: (carry, (codes, logits))."""
-  if program.on_codes is not None:
-    jax.debug.callback(program.on_codes, start)
   B, part = len(program.keys), program.forward.begin(carry.cache, start, C)
 
   def draw_code(carry, position):

@@ -14,8 +14,7 @@ K logits; C chunk length; W window; S places of the long cache.
 
 import functools
 import math
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -76,10 +75,9 @@ def decode(
   controls: Controls,
   given: jax.Array | None = None,
   with_logits: bool = False,
-  on_codes: Callable[[Any], None] | None = None,
 ) -> Decoded:
   """Draws the codes of B clips, several a pass; for the arguments see `sequential.decode`."""
-  program = make_program(prior, lookup, condition, keys, controls, given, with_logits, on_codes)
+  program = make_program(prior, lookup, condition, keys, controls, given, with_logits)
   carry, prefilled = prefill(program)
   B, L = len(keys), program.length
   chunk = chunk_lengths(L, prior.mask)[1] if program.sparse else min(CHUNK, L)
@@ -114,8 +112,6 @@ def _fits(state: _State, sizes: _Sizes, end: int) -> jax.Array:
 def _round(program: Program, sizes: _Sizes, loop: tuple[_State, caches.Cache]):
   """Runs passes until a clip has come to the end of its chunk; then merges the chunks."""
   state, cache = loop
-  if program.on_codes is not None:
-    jax.debug.callback(program.on_codes, jnp.min(state.settled))
   W, C, L = sizes
   if program.sparse:  # a chunk lies in one block
     starts = jnp.minimum(state.settled // C * C, L - C)

@@ -4,9 +4,9 @@ Axis letters: n videos; T H W frames, height, width.
 """
 
 import dataclasses
-import math
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from types import MappingProxyType
 from typing import Any
 
@@ -56,14 +56,13 @@ def draw(model: VideoGPT, config: SampleConfig, seed: int, **given: Any) -> Samp
   if model.classes and told.get('class_label') is None:
     given['class_label'] = np.arange(config.num) % len(model.classes)
   request = model.request(config.num, seed, settings=config, **given)
-  progress = DrawingProgress(math.prod(model.latent_shape))
-  # The compiled loop can call one host only.
-  callbacks = progress.callbacks if jax.process_count() == 1 else None
-  model.compile(request, callbacks)
-  start = time.monotonic()
-  made = model.generate(request, callbacks)
-  seconds = time.monotonic() - start
-  progress.close()
+  progress = DrawingProgress()
+  callbacks = Callbacks(progress.compiling, progress.drawing)
+  with progress.line.ticking(progress.text) if jax.process_index() == 0 else nullcontext():
+    model.compile(request, callbacks)
+    start = time.monotonic()
+    made = model.generate(request, callbacks)
+    seconds = time.monotonic() - start
   label = request.conditions.get('class_label')
   labels = None if label is None else [model.classes[i] for i in label]
   video = to_uint8(made.video, span=(0, 1))
@@ -71,37 +70,37 @@ def draw(model: VideoGPT, config: SampleConfig, seed: int, **given: Any) -> Samp
 
 
 class DrawingProgress:
-  """The progress line of sampling: what is compiled or drawn, and the time left.
+  """The progress of sampling: what is compiled or drawn, for how long, and the time left.
 
-  Args:
-    n_codes: codes of a clip.
+  A draw is one compiled program, which says nothing while it runs. (With a callback to the host, no
+  compilation cache would keep it.)
   """
 
-  def __init__(self, n_codes: int):
-    self.n_codes, self.clip, self.n_clips = n_codes, 0, 1
-    self.first: tuple[float, float] | None = None
+  def __init__(self):
     self.line = ProgressLine()
-    self.close = self.line.close
-    # One object for both calls: the callback is compiled in, and another would compile anew.
-    self.callbacks = Callbacks(self.compiling, self.drawing, self.codes)
+    self._what, self._since = 'loading', time.monotonic()
+    self._draw, self._n_draws, self._first = 0, 1, 0.0
 
   def compiling(self, what: str):
-    self.line.show(f'compiling {what}', important=True)
+    """Must be called before a program is compiled."""
+    self._what, self._since = f'compiling {what}', time.monotonic()
 
-  def drawing(self, clip: int, n_clips: int):
-    self.clip, self.n_clips = clip, n_clips
+  def drawing(self, draw: int, n_draws: int):
+    """Must be called before a draw: its number from 0, and of how many."""
+    self._what = f'sampling: clip {draw + 1}/{n_draws}' if n_draws > 1 else 'sampling'
+    self._since, self._draw, self._n_draws = time.monotonic(), draw, n_draws
+    if draw == 0:
+      self._first = self._since
 
-  def codes(self, done):
-    done, now = int(done), time.monotonic()
-    share = (self.clip + done / self.n_codes) / self.n_clips
-    of = f' of clip {self.clip + 1}/{self.n_clips}' if self.n_clips > 1 else ''
-    line = f'sampling: {done}/{self.n_codes} codes{of}'
-    if self.first is None:
-      self.first = (share, now)
-    elif share > self.first[0]:
-      left = (1 - share) * (now - self.first[1]) / (share - self.first[0])
-      line += f', {duration(left)} left'
-    self.line.show(line)
+  def text(self) -> str:
+    """Returns the line to show now."""
+    now = time.monotonic()
+    text = f'{self._what}, {duration(now - self._since)}'
+    if self._draw:
+      each = (self._since - self._first) / self._draw
+      left = self._since + each * (self._n_draws - self._draw) - now
+      text += f', {duration(max(left, 0))} left'
+    return text
 
 
 def write(
