@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from data.formats import Item, Listing, Options, RawClip, UnusableError
 from videogpt_jax.errors import UserError
+from videogpt_jax.input.actions import between
 
 _N_FRAMES = 30
 _SIZE = (64, 64, 3)
@@ -33,13 +34,13 @@ def list_items(source: str, options: Options) -> Listing:
 def read(item: Item, options: Options) -> Iterator[RawClip]:
   """Reads the recordings of one camera, with 4-dimensional actions."""
   camera = options.camera or _CAMERAS[0]  # used in the video prediction papers
-  steps = range(0, _N_FRAMES, options.frame_skip)
+  steps = np.arange(0, _N_FRAMES, options.frame_skip)
   try:
     for record in tf.data.TFRecordDataset(item.path).as_numpy_iterator():
       features = tf.train.Example.FromString(record).features.feature
       images = [features[f'{t}/{camera}/encoded'].bytes_list.value[0] for t in steps]
-      actions = [features[f'{t}/action'].float_list.value for t in steps]
+      actions = [features[f'{t}/action'].float_list.value for t in range(_N_FRAMES)]
       frames = [np.frombuffer(image, np.uint8).reshape(_SIZE) for image in images]
-      yield RawClip(frames, np.array(actions, np.float32))
+      yield RawClip(frames, between(np.array(actions, np.float32), steps))
   except (tf.errors.DataLossError, IndexError) as error:
     raise UnusableError(f'breaks off ({str(error).splitlines()[0]})') from error

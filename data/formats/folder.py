@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from data.formats import Item, Listing, Options, RawClip, UnusableError
 from videogpt_jax.errors import UserError
 from videogpt_jax.input import decoders, layouts
-from videogpt_jax.input.actions import between
+from videogpt_jax.input.actions import between, refuse_choices
 from videogpt_jax.input.config import DatasetConfig
 from videogpt_jax.input.layouts.divide import divide
 from videogpt_jax.input.recording import BrokenRecordingError, sample
@@ -28,10 +28,7 @@ def list_items(source: str, options: Options) -> Listing:
   if not divided.splits:
     raise UserError(f'{source} holds no usable clip: {"; ".join(skipped[:20]) or "it is empty"}')
   if layout.choices and (options.frame_skip > 1 or options.fps):
-    raise UserError(
-      f'{source}: actions are choices, one of several, and cannot be added up over the frames that '
-      'frame_skip or fps leaves out; use frame_skip=1 and fps=0'
-    )
+    refuse_choices(source)
   class_names = layout.classes()
   numbers = {name: number for number, name in enumerate(class_names or ())}
   items = [

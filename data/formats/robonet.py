@@ -12,6 +12,7 @@ from PIL import Image
 
 from data.formats import Item, Listing, Options, RawClip, UnusableError
 from videogpt_jax.errors import UserError
+from videogpt_jax.input.actions import between
 
 _TEST_EVERY = 20  # one trajectory in 20 is held out, since there is no official split
 
@@ -40,7 +41,8 @@ def read(item: Item, options: Options) -> Iterator[RawClip]:
   except (OSError, KeyError, ValueError, av.FFmpegError) as error:
     raise UnusableError(f'{view} or policy/actions cannot be read ({error})') from error
   actions = np.pad(actions, ((0, max(0, len(frames) - len(actions))), (0, 0)))[: len(frames)]
-  yield RawClip(frames[:: options.frame_skip], actions[:: options.frame_skip])
+  kept = np.arange(0, len(frames), options.frame_skip)
+  yield RawClip(frames[:: options.frame_skip], between(actions, kept))
 
 
 def _frames(view) -> list[np.ndarray]:

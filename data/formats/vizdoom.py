@@ -13,14 +13,21 @@ import numpy as np
 
 from data.formats import Item, Listing, Options, RawClip
 from videogpt_jax.errors import UserError
+from videogpt_jax.input.actions import refuse_choices
 
 _N_TRAIN, _TEST_SHARE, _N_STEPS = 1000, 0.1, 100
 _TICS_PER_STEP = 4  # duration of an action, as is usual in this game
 
 
 def list_items(source: str, options: Options) -> Listing:
-  """Lists the episodes; `source` is a scenario's name, such as 'health_gathering_supreme'."""
+  """Lists the episodes; `source` is a scenario's name, such as 'health_gathering_supreme'.
+
+  Raises:
+    UserError: there is no such scenario, or actions would have to be added up.
+  """
   _scenario(source)
+  if options.frame_skip > 1:
+    refuse_choices(source)
   n_train = options.n_generated or _N_TRAIN
   n = n_train + max(1, round(_TEST_SHARE * n_train))
   return Listing(
@@ -55,7 +62,7 @@ def read(item: Item, options: Options) -> Iterator[RawClip]:
   with contextlib.suppress(OSError):
     os.rmdir('_vizdoom')  # the game leaves it, empty, in the current folder
   one_hot = np.eye(len(actions), dtype=np.float32)[choices]
-  yield RawClip(frames[:: options.frame_skip], one_hot[:: options.frame_skip])
+  yield RawClip(frames, one_hot)
 
 
 def _actions(n_buttons):

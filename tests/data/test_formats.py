@@ -105,7 +105,7 @@ def test_bair_gives_one_camera_and_the_actions(tmp_path):
   assert clips[1].actions.shape == (30, 4) and clips[1].actions[5].tolist() == [5, 1, 0, 1]
   main = next(bair.read(listing.items[0], Options(camera='image_main', frame_skip=2)))
   assert [int(frame[0, 0, 0]) for frame in main.frames[:3]] == [0, 2, 4]
-  assert main.actions[:3, 0].tolist() == [0, 2, 4]
+  assert main.actions[[0, 1, 14], 0].tolist() == [0 + 1, 2 + 3, 28 + 29]
   path = tmp_path / 'softmotion30_44k/train/traj_0_to_1.tfrecords'
   path.write_bytes(path.read_bytes()[:-5])
   with pytest.raises(UnusableError, match='breaks off'):
@@ -121,6 +121,9 @@ def test_robonet_decodes_the_video_inside_a_trajectory(tmp_path):
   (clip,) = robonet.read(item, Options(camera='1'))
   assert [round(frame.mean() / 10) for frame in clip.frames] == [0, 1, 2, 3, 4, 5]
   assert clip.actions[4].tolist() == [16, 17, 18, 19] and clip.actions[5].tolist() == [0, 0, 0, 0]
+  (thin,) = robonet.read(item, Options(camera='1', frame_skip=2))
+  assert len(thin.frames) == 3
+  assert thin.actions[:, 0].tolist() == [0 + 4, 8 + 12, 16 + 0]  # the last frame's is zero
   with pytest.raises(UnusableError, match='cam0_video'):
     list(robonet.read(item, OPTIONS))
 
@@ -178,3 +181,9 @@ def test_vizdoom_records_what_a_random_policy_sees():
   assert len({frame.tobytes() for frame in clip.frames}) > 20
   with pytest.raises(ValueError, match='must be one of'):
     vizdoom.list_items('no_such_scenario', OPTIONS)
+
+
+def test_choices_of_vizdoom_are_not_added_up(monkeypatch):
+  monkeypatch.setattr(vizdoom, '_scenario', lambda name: name)
+  with pytest.raises(ValueError, match=r'basic: its actions are choices.*frame_skip=1'):
+    vizdoom.list_items('basic', Options(frame_skip=2))

@@ -263,6 +263,7 @@ def test_actions_beside_a_video_in_many_forms(tmp_path, name, content, settings)
     ([[0], [1], [1]], [[1, 0], [0, 1], [0, 1]]),
     ([True, False, True], [[0, 1], [1, 0], [0, 1]]),
     ([[0, 1], [1, 1], [0, 0]], [[0, 1], [1, 1], [0, 0]]),
+    ([[0, 1], [1, 0], [0, 0]], [[0, 1], [1, 0], [0, 0]]),
     ([[0, 2], [1, 0], [0, 1]], [[1, 0, 0, 0, 1], [0, 1, 1, 0, 0], [1, 0, 0, 1, 0]]),
     ([[0, -2], [1, 0], [0, 1]], [[0, -2], [1, 0], [0, 1]]),
     ([0.5, 1.5], [[0.5], [1.5], [0]]),
@@ -271,6 +272,8 @@ def test_actions_beside_a_video_in_many_forms(tmp_path, name, content, settings)
 def test_whole_numbers_are_choices_where_they_can_be(stored, expected):
   settled = actions.settle({'a': np.array(stored)}, {'a': 3}, 'leads_from')
   assert settled.of['a'].tolist() == expected
+  measured = 0.5 in stored or [0, -2] in stored or [1, 1] in stored
+  assert settled.choices == (not measured)
 
 
 def test_words_are_choices_and_a_missing_column_is_named(tmp_path):

@@ -38,6 +38,23 @@ def test_shards_give_frames_labels_and_actions_of_the_same_moment(tmp_path, enco
   assert seen == {(record, i) for record, n in n_places.items() for i in range(n)}
 
 
+def test_actions_of_frames_that_are_left_out_are_added_up_unless_they_are_choices(tmp_path):
+  for name in ('train-0', 'test-0'):
+    write_shard(tmp_path / f'{name}.tfrecord', lengths=(9,))
+    write_shard(tmp_path / 'chosen' / f'{name}.tfrecord', lengths=(9,), actions=np.eye(9, 3)[::-1])
+  for folder in (tmp_path, tmp_path / 'chosen'):
+    shard_index.index_directory(str(folder)).save(str(folder))
+  batch = first(config_of('tfrecord', tmp_path, frame_skip=2), 'train', batch_size=8)
+  frame = ((batch['video'][:, :, 0, 0, 0] + 0.5) * 255).round().astype(int)
+  assert set(frame[:, 0]) == {0, 1, 2}
+  added = np.where(frame < 8, 2 * frame + 2 * (frame + 1), 2 * frame)  # 8 is the last frame
+  np.testing.assert_array_equal(batch['actions'][..., 0], added)
+  chosen = config_of('tfrecord', tmp_path / 'chosen')
+  assert first(chosen)['actions'].shape[1:] == (4, 3)
+  with pytest.raises(ValueError, match=r'chosen: its actions are choices.*frame_skip=1'):
+    first(dataclasses.replace(chosen, frame_skip=2))
+
+
 def test_a_shard_cut_short_loses_its_last_records_only(tmp_path, caplog):
   for name in ('train-0', 'test-0'):
     write_shard(tmp_path / f'{name}.tfrecord')

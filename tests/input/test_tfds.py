@@ -149,6 +149,16 @@ def test_steps_with_actions(prepared):
   np.testing.assert_array_equal(batch['actions'][..., 0], 4 * moment)
 
 
+def test_actions_of_frames_that_are_left_out_are_added_up(prepared):
+  config = _config(prepared, 'fake_pushing', video_key='image_main')
+  config = dataclasses.replace(config, sequence_length=3, frame_skip=2)
+  batch = next(pipeline.train_batches(config, batch_size=8, seed=0))
+  moment = ((batch['video'][:, :, 0, 0, 0] + 0.5) * 255).round().astype(int) % 20
+  assert set(moment[:, 0]) == {0, 1} and (np.diff(moment) == 2).all()
+  added = np.where(moment < 5, 4 * moment + 4 * (moment + 1), 4 * moment)  # 5 is the last frame
+  np.testing.assert_array_equal(batch['actions'][..., 0], added)
+
+
 def test_one_split_is_shared_out_and_the_last_frame_needs_no_action(prepared):
   config = _config(prepared, 'fake_net')
   assert contents.describe(config) == contents.DatasetInfo(9, 1, None, 5)

@@ -56,19 +56,24 @@ def write_frames(
 
 
 def write_shard(
-  path: pathlib.Path, lengths=(5, 7, 6), first=0, encode=np.ndarray.tobytes, n_actions=None
+  path: pathlib.Path,
+  lengths=(5, 7, 6),
+  first=0,
+  encode=np.ndarray.tobytes,
+  n_actions=None,
+  actions=None,
 ):
   """Records of some frames: frame i of record r is [4 6 3] of brightness 10 r + i."""
   path.parent.mkdir(parents=True, exist_ok=True)
   with tf.io.TFRecordWriter(str(path)) as writer:
     for r, length in enumerate(lengths, start=first):
       images = [encode(np.full((4, 6, 3), 10 * r + i, np.uint8)) for i in range(length)]
-      actions = np.arange(n_actions or 2 * length) + 100 * r
+      stored = np.arange(n_actions or 2 * length) + 100 * r if actions is None else actions.ravel()
       features = {
         'frames': tf.train.Feature(bytes_list=tf.train.BytesList(value=images)),
         'shape': tf.train.Feature(int64_list=tf.train.Int64List(value=[4, 6, 3])),
         'label': tf.train.Feature(int64_list=tf.train.Int64List(value=[r % 2])),
-        'actions': tf.train.Feature(float_list=tf.train.FloatList(value=actions)),
+        'actions': tf.train.Feature(float_list=tf.train.FloatList(value=stored)),
       }
       example = tf.train.Example(features=tf.train.Features(feature=features))
       writer.write(example.SerializeToString())

@@ -7,7 +7,7 @@ Letters: n frames of a recording; T frames of a clip; A size of an action.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -65,7 +65,34 @@ def settle(
     there = {name: _one_hot(values, choices) for name, values in there.items()}
   finished = {name: _fit(values, lengths[name], order) for name, values in there.items()}
   dim = next(iter(finished.values())).shape[1]
-  return Actions(dim, finished, wrong, choices=choices is not None)
+  one_hot = choices is not None or are_choices(finished.values())
+  return Actions(dim, finished, wrong, choices=one_hot)
+
+
+def are_choices(tables: Iterable[np.ndarray]) -> bool:
+  """Returns whether actions, each [n A], are one-hot vectors, one or several side by side.
+
+  Rows of zeros are frames without an action. All others have the same number of ones, less than A.
+  """
+  ones = set()
+  for values in tables:
+    if not np.isin(values, (0, 1)).all():
+      return False
+    ones |= {*np.count_nonzero(values, axis=1).tolist()}
+    A = values.shape[1]
+  return len(ones - {0}) == 1 and max(ones) < A
+
+
+def refuse_choices(name: str):
+  """Refuses to leave out frames whose actions are choices.
+
+  Raises:
+    UserError: always; `name` is the recording's or the data set's.
+  """
+  raise UserError(
+    f'{name}: its actions are choices, one of several, and cannot be added up over the frames that '
+    'frame_skip or fps leaves out; use frame_skip=1 and fps=0'
+  )
 
 
 def between(actions: np.ndarray, frames: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from videogpt_jax.errors import UserError
 from videogpt_jax.input import layouts, replaced
-from videogpt_jax.input.actions import between
+from videogpt_jax.input.actions import between, refuse_choices
 from videogpt_jax.input.clips import Clips, resolve, tell_skipped
 from videogpt_jax.input.config import DatasetConfig
 from videogpt_jax.input.decoders import read
@@ -119,7 +119,4 @@ def _check_choices(recordings, config):
   for recording in recordings:
     rate = frame_rate(recording)
     if config.frame_skip > 1 or (config.fps and rate and config.fps < 0.95 * rate):
-      raise UserError(
-        f'{recording.name}: its actions are choices, one of several, and cannot be added up over '
-        'the frames that frame_skip or fps leaves out; use frame_skip=1 and fps=0'
-      )
+      refuse_choices(recording.name)
