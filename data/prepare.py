@@ -56,6 +56,7 @@ flags.DEFINE_string('action_order', 'leads_from', 'leads_from or leads_to; see d
 flags.DEFINE_string('background', 'white', 'Colour behind transparent pixels.')
 flags.DEFINE_enum('broken', 'skip', ['skip', 'keep', 'stop'], 'What becomes of broken files.')
 flags.DEFINE_float('test_fraction', 0.1, 'Held out of a folder that holds nothing out itself.')
+flags.DEFINE_string('group', '', 'Recordings to hold out together; see dataset.group.')
 flags.DEFINE_integer('official_split', 1, "Number of UCF-101's official split, 1 to 3.")
 flags.DEFINE_string('camera', '', 'Camera of a robot: image_aux1 or image_main, or 0 to 4.')
 flags.DEFINE_integer('n_generated', 0, 'Training clips or episodes to generate; 0 as in the paper.')

@@ -29,8 +29,8 @@ class Options:
     encoding: format of the stored frames: raw, png or jpeg.
     official_split: number of UCF-101's split, 1 to 3.
     camera: name of a robot's camera.
-    video_key, action_key, columns, axes, action_order, test_fraction, broken: of a folder, as in
-      `videogpt_jax.input.config.DatasetConfig`.
+    video_key, action_key, columns, axes, action_order, test_fraction, group, broken: of a folder,
+      as in `videogpt_jax.input.config.DatasetConfig`.
     n_generated: number of training clips or episodes to generate.
     seed: seed of generated clips.
   """
@@ -51,6 +51,7 @@ class Options:
   axes: str = ''
   action_order: str = 'leads_from'
   test_fraction: float = 0.1
+  group: str = ''
   broken: str = 'skip'
   n_generated: int = 0
   seed: int = 0

@@ -10,7 +10,8 @@ from videogpt_jax.input.config import DatasetConfig
 from videogpt_jax.input.layouts.divide import divide
 from videogpt_jax.input.recording import BrokenRecordingError, sample
 
-_SAME = ('video_key', 'action_key', 'columns', 'axes', 'action_order', 'test_fraction', 'broken')
+_SAME = ('video_key', 'action_key', 'columns', 'axes', 'action_order', 'test_fraction', 'group')
+_SAME += ('broken',)
 
 
 def list_items(source: str, options: Options) -> Listing:

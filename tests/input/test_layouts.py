@@ -13,6 +13,7 @@ from videogpt_jax.errors import UserError
 from videogpt_jax.framing import Framing
 from videogpt_jax.input import DatasetConfig, layouts
 from videogpt_jax.input.layouts.divide import divide
+from videogpt_jax.input.layouts.hold_out import group, hold_out
 from videogpt_jax.input.recording import read
 
 
@@ -155,6 +156,57 @@ def test_one_recording_is_divided_with_a_gap(tmp_path):
     'only is too short to be divided: 2 held-out frames are in training too'
   ]
   assert [len(e.recording) for part in divided.splits.values() for e in part] == [51, 51]
+
+
+PARTS = [f'talks/interview{source}_{part:03}' for source in range(6) for part in range(1, 5)]
+
+
+@pytest.mark.parametrize(
+  ('names', 'pattern', 'n_groups'),
+  [
+    (PARTS, r'(.+)_\d+', 6),
+    (PARTS, r'interview\d+', 6),
+    ([f'{name[:16]}/{name[17:]}' for name in PARTS], '.+/', 6),
+    ([f'{name}_{side}' for name in PARTS for side in ('left', 'right')], '(.+)_', 24),
+    (['alone', *PARTS], r'(.+)_\d+', 7),
+  ],
+)
+@pytest.mark.parametrize('fraction', [0.001, 0.2, 0.5, 0.99])
+def test_recordings_of_one_source_are_held_out_together(names, pattern, n_groups, fraction):
+  held_out, how = hold_out(names, fraction, pattern)
+  assert held_out == hold_out(names[::-1], fraction, pattern)[0]
+  groups = [{group(name, pattern) for name in part} for part in (held_out, {*names} - held_out)]
+  assert all(groups) and not groups[0] & groups[1] and len(groups[0] | groups[1]) == n_groups
+  largest = len(names) - len(names) // n_groups
+  assert abs(len(held_out) - min(fraction * len(names), largest)) <= 4
+  assert f'{len(groups[0])} of {n_groups} groups' in how
+
+
+def test_without_groups_a_fraction_is_held_out_by_name():
+  for fraction, n in {0.001: 1, 0.3: 3, 0.99: 9}.items():
+    assert len(hold_out([str(i) for i in range(10)], fraction)[0]) == n
+
+
+def test_groups_that_cannot_be_held_out_or_are_torn_apart_are_told(tmp_path):
+  for name in ('a_1', 'a_2', 'b_1'):
+    write_images(tmp_path / 'data' / name, range(3))
+    write_images(tmp_path / 'split' / ('val' if name == 'a_2' else 'train') / name, range(3))
+  divided = lambda pattern, data='data': divide(
+    found(tmp_path / data), DatasetConfig('folder', 'x', sequence_length=2, group=pattern)
+  )
+  splits = {
+    split: [entry.recording.name for entry in entries]
+    for split, entries in divided('(.+)_').splits.items()
+  }
+  assert splits == {'train': ['a_1', 'a_2'], 'test': ['b_1']}
+  assert divided('([ab])_', 'split').remarks == ['groups in training and held out: a']
+  for pattern, message in {'_': 'one group', 'c': 'matches no recording, such as a_1'}.items():
+    with pytest.raises(UserError, match=message):
+      divided(pattern)
+  with pytest.raises(UserError, match=r'\(.\(.\) is no regular expression'):
+    divided('(')
+  with pytest.raises(UserError, match=r'names of recordings.*--group'):
+    DatasetConfig('tfrecord', 'x', group='(.+)_')
 
 
 SHARED = {

@@ -1,6 +1,7 @@
 """Configuration of a data set. Imports no TensorFlow, so that it can be read anywhere."""
 
 import dataclasses
+import re
 
 from videogpt_jax.errors import UserError
 from videogpt_jax.framing import Framing, Resolution, check_fit, colour, frame_size
@@ -49,6 +50,9 @@ class DatasetConfig:
       clips are read gives its place to the next, unless it is 'stop' (`input/replaced.py`).
     antialias: whether to filter before scaling down; the published models were trained without.
     test_fraction: fraction of the recordings held out where the source has no test split.
+    group: regular expression on the names of a folder's recordings (their paths in it); recordings
+      with the same match, or the same match of its first brackets, are held out together: '(.+)_'
+      for the parts 1_a.mp4 and 1_b.mp4 of a source, '.+/' for the files of a folder. '' has none.
     n_train_clips, n_test_clips: sizes of the generated splits (digits, random).
     n_digits: digits per clip (1 or 2).
     digit_size: height and width of a digit, in pixels.
@@ -80,6 +84,7 @@ class DatasetConfig:
   broken: str = 'skip'
   antialias: bool = False
   test_fraction: float = 0.1
+  group: str = ''
   n_train_clips: int = 50_000
   n_test_clips: int = 256
   n_digits: int = 1
@@ -126,6 +131,7 @@ class DatasetConfig:
       )
     if not 0 < self.test_fraction < 1:
       raise UserError(f'dataset.test_fraction ({self.test_fraction}) must lie between 0 and 1')
+    self._check_group()
     if self.source == 'digits':
       self._check_digits()
 
@@ -177,6 +183,19 @@ class DatasetConfig:
         )
       if self.fps or not self.random_start:
         raise UserError("dataset.draw 'clips' needs dataset.fps 0 and random_start; set draw back")
+
+  def _check_group(self):
+    if self.group and self.source not in ('folder', 'hdf5'):
+      raise UserError(
+        f'dataset.group needs names of recordings, which source {self.source!r} lacks; hold out '
+        'when shards are prepared: data/prepare.py --group'
+      )
+    try:
+      re.compile(self.group)
+    except re.error as error:
+      raise UserError(
+        f'dataset.group ({self.group!r}) is no regular expression: {error}'
+      ) from error
 
   def _check_digits(self):
     if self.n_digits not in (1, 2):

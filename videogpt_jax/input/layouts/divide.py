@@ -1,7 +1,6 @@
 """Divides a data set's recordings into training and held-out ones."""
 
 import dataclasses
-import hashlib
 import math
 from collections.abc import Sequence
 
@@ -9,6 +8,7 @@ import numpy as np
 
 from videogpt_jax.errors import UserError
 from videogpt_jax.input.config import DatasetConfig
+from videogpt_jax.input.layouts.hold_out import hold_out, in_both
 from videogpt_jax.input.layouts.layout import Entry, Layout, Skipped, count, counts, some
 from videogpt_jax.input.layouts.remarks import about
 from videogpt_jax.input.recording import BrokenRecordingError, Part, frame_rate, places
@@ -39,11 +39,11 @@ class Divided:
 def divide(layout: Layout, config: DatasetConfig) -> Divided:
   """Returns the recordings that are long enough for a clip, by split.
 
-  Where the data set holds nothing out, `config.test_fraction` of its recordings is, or the last
-  part of the only one, or of one with most of all frames.
+  Where the data set holds nothing out, `config.test_fraction` of its recordings is, by whole groups
+  of `config.group`, or the last part of the only one, or of one with most of all frames.
 
   Raises:
-    UserError: `config.broken` is 'stop' and something cannot be used.
+    UserError: `config.broken` is 'stop' and something cannot be used, or the groups cannot be.
   """
   entries, skipped = [], list(layout.skipped)
   for entry in layout.entries:
@@ -69,21 +69,28 @@ def divide(layout: Layout, config: DatasetConfig) -> Divided:
     }
     if not splits['train']:
       return Divided({}, skipped, found, kind, layout.remarks)
+    remarks = [*layout.remarks, *_torn(splits, config.group)]
     named = (f'{there[s]} held out: {layout.split_names.get(s, s)}' for s in held_out)
-    return Divided(splits, skipped, found, '; '.join([kind, *named]), layout.remarks)
+    return Divided(splits, skipped, found, '; '.join([kind, *named]), remarks)
   train = [entry for entry in entries if entry.split in ('train', None)]
   if not train:
     return Divided({}, skipped, found, kind, layout.remarks)
   sizes, remarks = [len(entry.recording) for entry in train], [*layout.remarks]
-  if max(sizes) >= _LONG * sum(sizes):
+  if len(train) == 1 or (max(sizes) >= _LONG * sum(sizes) and not config.group):
     train, test, how, more = _cut(train, int(np.argmax(sizes)), config)
     remarks += more
   else:
-    names = hold_out([entry.recording.name for entry in train], config.test_fraction)
+    names = [entry.recording.name for entry in train]
+    names, how = hold_out(names, config.test_fraction, config.group)
     test = [entry for entry in train if entry.recording.name in names]
     train = [entry for entry in train if entry.recording.name not in names]
-    how = f'{len(test)} held out, by name: {some((e.recording.name for e in test), 3)}'
   return Divided({'train': train, 'test': test}, skipped, found, f'{kind}; {how}', remarks)
+
+
+def _torn(splits, pattern):
+  names = {split: [entry.recording.name for entry in entries] for split, entries in splits.items()}
+  train, held_out = names.pop('train'), [name for part in names.values() for name in part]
+  return [torn] if pattern and (torn := in_both(train, held_out, pattern)) else []
 
 
 def broken(entry: Entry, config: DatasetConfig) -> str:
@@ -116,12 +123,6 @@ def _needed(recording, config) -> int:
   if not config.fps:
     return (config.sequence_length - 1) * config.frame_skip + 1
   return math.ceil(config.sequence_length / config.fps * (frame_rate(recording) or config.fps)) + 1
-
-
-def hold_out(names: Sequence[str], fraction: float) -> set[str]:
-  """Returns the recordings to hold out: at least one, not all, and independent of their order."""
-  names = sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())
-  return set(names[: min(max(1, round(fraction * len(names))), len(names) - 1)])
 
 
 def _cut(entries, long, config):

@@ -86,7 +86,8 @@ def look(config: DatasetConfig) -> Divided:
     UserError: there is no usable recording.
   """
   keys = ('path', 'video_key', 'action_key', 'columns', 'axes', 'action_order', 'mirror_actions')
-  keys += ('sequence_length', 'frame_skip', 'fps', 'test_fraction', 'random_flip', 'broken')
+  keys += ('sequence_length', 'frame_skip', 'fps', 'test_fraction', 'group')
+  keys += ('random_flip', 'broken')
   return _look(DatasetConfig('folder', **{key: getattr(config, key) for key in keys}))
 
 
