@@ -98,6 +98,15 @@ def test_the_best_of_several_samples_counts():
 def test_protocols_say_what_they_need():
   with pytest.raises(ValueError, match='protocol k600 scores 16 frames of which 5 are given'):
     protocols.PROTOCOLS['k600'].check_frames(1, 16)
+  k600 = protocols.PROTOCOLS['k600']
+  with pytest.raises(
+    ValueError, match=r'protocol k600 scores clips of 16 frames.*have 3; set --n_'
+  ):
+    compare(ClipSets(_clips(9), _clips(8, 1)), k600, networks.Networks())
+  sixteen = [
+    ArrayClips(clips.read(range(8)).repeat(6, 1)[:, :16]) for clips in (_clips(9), _clips(8, 1))
+  ]
+  assert 'fvd_made_up' in compare(ClipSets(*sixteen), k600, networks.Networks(_network()))['scores']
   paper = protocols.draw(protocols.PROTOCOLS['videogpt'], 2560, 600)
   assert (paper.reference == paper.reference[0]).all() and len(paper.others) == 256
   assert not set(paper.others) & set(paper.reference[0])

@@ -53,9 +53,11 @@ def compare(
     95 % of each. `fvd_against_n`. `missing`: scores that could not be computed -> how to get them.
     `warnings`; and everything the scores depend on.
   Raises:
-    UserError: there are too few clips, sizes differ, or a clip cannot be scored.
+    UserError: there are too few clips, sizes differ or are not the protocol's, or a clip cannot be
+      scored.
   """
   size = _common_size(sets)
+  protocol.check_length(size[0])
   given, networks = networks, nets.usable(networks, size[0], protocol)
   drawn = _draw(sets, protocol, networks, seed)
   found = set_scores.features_of_sets(sets, drawn, networks, batch_size, save_reference)

@@ -51,6 +51,15 @@ class Protocol:
     """Samples of all trials; 0 if it takes all clips."""
     return self.n_clips * self.samples_per_clip * self.n_trials
 
+  def check_length(self, n_frames: int):
+    """Refuses clips of another length than the protocol's (UserError)."""
+    if self.n_frames and n_frames != self.n_frames[1]:
+      given, length = self.n_frames
+      raise UserError(
+        f'protocol {self.name} scores clips of {length} frames, {given} given and {length - given} '
+        f'sampled, but the sets have {n_frames}; set --n_frames={length}, or use --protocol=all'
+      )
+
   def check_frames(self, n_cond_frames: int, n_frames: int):
     """Refuses a model of other clips than the protocol's (UserError)."""
     if self.n_frames not in (None, (n_cond_frames, n_frames)):
