@@ -37,6 +37,7 @@ ROWS = (
   ('moving_mnist',),
   ('kinetics600',),
   ('kinetics600', 'stride2x4x4'),
+  ('kinetics600', 'published'),
 )
 """Configurations and their arguments."""
 
