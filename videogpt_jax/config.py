@@ -6,7 +6,6 @@ has stops the run.
 """
 
 import dataclasses
-import difflib
 import types
 import typing
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from typing import Any
 
 import ml_collections
 
+from videogpt_jax import typed
 from videogpt_jax.errors import UserError
 from videogpt_jax.evaluation.protocols import EvaluationConfig
 from videogpt_jax.input.config import DatasetConfig
@@ -27,7 +27,6 @@ from videogpt_jax.models.vqvae import VQVAEConfig
 from videogpt_jax.sampling import windows
 from videogpt_jax.sampling.settings import SampleConfig
 from videogpt_jax.training.config import TrainingConfig
-from videogpt_jax.training.optimizer import OptimizerConfig
 from videogpt_jax.training.sharding import MeshConfig
 
 
@@ -99,9 +98,9 @@ def from_dict(values: Mapping[str, Any]) -> Experiment:
   """Returns the Experiment of a ConfigDict or of a workdir's config.json.
 
   Raises:
-    UserError: a key is unknown, or a value impossible.
+    UserError: a key is unknown, or a value of another type or impossible.
   """
-  return _build(Experiment, values, 'config')
+  return typed.build(Experiment, values, 'config')
 
 
 def _to_dict(section: Any) -> dict[str, Any]:
@@ -125,22 +124,3 @@ def _kinds(hint: Any) -> tuple[Any, ...]:
   """The types that a hint allows, without None."""
   kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
   return tuple(kind for kind in kinds if kind is not types.NoneType)
-
-
-def _build(section: type, values: Mapping[str, Any], path: str) -> Any:
-  hints = typing.get_type_hints(section)
-  arguments = {}
-  for key, value in values.items():
-    if key not in hints:
-      near = difflib.get_close_matches(key, hints, 1)
-      hint = f'did you mean {near[0]!r}?' if near else f'keys here: {", ".join(hints)}'
-      raise UserError(f'unknown key {path}.{key}; {hint}')
-    if dataclasses.is_dataclass(hints[key]):
-      value = _build(hints[key], value, f'{path}.{key}')
-    arguments[key] = tuple(value) if isinstance(value, list) else value
-  try:
-    return section(**arguments)
-  except UserError as error:
-    if section in (TrainingConfig, OptimizerConfig):  # two stages have one, so it knows no name
-      raise UserError(f'{path.removeprefix("config.")}.{error}') from None
-    raise

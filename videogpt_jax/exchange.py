@@ -7,7 +7,7 @@ from pathlib import Path
 import jax.numpy as jnp
 from flax import nnx
 
-from videogpt_jax import workdir
+from videogpt_jax import typed, workdir
 from videogpt_jax.config import Experiment
 from videogpt_jax.drift import SAME_MODEL
 from videogpt_jax.errors import UserError
@@ -134,9 +134,14 @@ def _trained_vqvae(path: Path) -> published.Published:
     tokenizer.state,
     tokenizer.spec.sequence_length,
     tokenizer.spec.resolution,
-    counters=read_json(path / COUNTERS, {}),
+    counters=_counters(path / COUNTERS),
     step=experiment.vqvae_training.steps,
   )
+
+
+def _counters(file: Path) -> dict[str, int]:
+  found = read_json(file, {})
+  return {name: typed.read(n, int, f'{file}: {name}') for name, n in found.items()}
 
 
 def _with_prior(vqvae: published.Published, path: Path) -> published.Published:

@@ -39,7 +39,10 @@ def replace(file: Path, content: str | bytes):
   temporary.replace(file)
 
 
-def read_json(file: Path, default):
+REMEDY = 'restore it, or delete it and give the same command again'
+
+
+def read_json(file: Path, default, remedy: str = REMEDY):
   """Returns the file's content, or `default` where there is no such file.
 
   NaN and Infinity, which older versions wrote, are read as well.
@@ -49,10 +52,9 @@ def read_json(file: Path, default):
   """
   if not file.exists():
     return default
-  remedy = 'restore it, or delete it and give the same command again'
   try:
     found = json.loads(file.read_text())
-  except (OSError, ValueError) as error:  # JSON's and Unicode's errors are ValueErrors
+  except (OSError, ValueError, RecursionError) as error:  # of JSON and Unicode, too
     raise UserError(f'{file} is broken ({error}); {remedy}') from None
   kinds = (int, float) if isinstance(default, float) else type(default)
   if not isinstance(found, kinds):

@@ -138,8 +138,9 @@ def _abstract_prior(config, spec) -> Trained[Prior]:
 
 def _restored(like: Trained, path, stage: str, mesh: Mesh | None = None) -> Trained:
   """Returns a stage's trained network, of these shapes, from a workdir."""
-  from videogpt_jax import workdir
+  from videogpt_jax import memory, workdir
 
+  memory.check_fits(f'the {stage} of {path}', like.state)
   params, variables = nnx.split_state(like.state, nnx.Param, ...)
   state = nnx.merge_state(*workdir.restore(path, stage, params, variables, mesh))
   return dataclasses.replace(like, state=state)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from videogpt_jax.config import Experiment
+from videogpt_jax.errors import UserError
 from videogpt_jax.models.vqvae import VQVAE
 
 _STATES = 4  # parameters, gradients and two moments
@@ -25,6 +26,30 @@ def vqvae_bytes(experiment: Experiment, batch_size: int) -> int:
   traced = jax.make_jaxpr(forward)(state, video)
   parameters = sum(math.prod(a.shape) * a.dtype.itemsize for a in jax.tree.leaves(state))
   return _STATES * parameters + _made(traced.jaxpr)
+
+
+def check_fits(what: str, arrays):
+  """Refuses arrays that all devices together cannot hold, before any of them is made.
+
+  Args:
+    what: they are, for the message.
+    arrays: a tree of arrays, or of their shapes.
+  Raises:
+    UserError: they need more memory than there is.
+  """
+  needed = sum(math.prod(a.shape) * a.dtype.itemsize for a in jax.tree.leaves(arrays))
+  n_memories = 1 if jax.default_backend() == 'cpu' else jax.local_device_count()
+  there = device_bytes() * n_memories * jax.process_count()
+  if needed > there:
+    raise UserError(
+      f'{what} takes {needed >> 20} MiB, and there are {there >> 20} MiB; use a smaller model or '
+      'more devices'
+    )
+
+
+def check_training(stage: str, params):
+  """Refuses a model whose training state all devices together cannot hold (UserError)."""
+  check_fits(f'{stage}: training state', [params] * _STATES)
 
 
 def device_bytes() -> int:

@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from videogpt_jax import drift
 from videogpt_jax.config import Experiment, from_dict
 from videogpt_jax.errors import UserError, UserFileError
-from videogpt_jax.files import read_json, write_json
+from videogpt_jax.files import REMEDY, read_json, write_json
 from videogpt_jax.training.checkpoint import is_scored, latest_step, restore_model
 from videogpt_jax.training.lock import LOCK
 
@@ -175,7 +175,11 @@ def write_frame_rate(path: Path, fps: float):
 
 def frame_rate(path: Path) -> float:
   """Returns the frames a second of a workdir's clips, or 0 where it is unknown."""
-  return read_json(path / 'frame_rate.json', 0.0)
+  file = path / 'frame_rate.json'
+  found = read_json(file, 0.0)
+  if not 0 <= found <= 1000:
+    raise UserError(f'{file} is broken (it holds {found}); {REMEDY}')
+  return found
 
 
 def read_experiment(path: Path) -> Experiment:
@@ -191,16 +195,14 @@ def read_experiment(path: Path) -> Experiment:
       f'{path} has no config.json, so it is no workdir of a run; give the folder of a run, or make '
       'one from a published checkpoint with import_torch'
     )
+  values = read_json(file, {}, 'restore it or train anew')
   try:
-    values = json.loads(file.read_text())
-    prior = values.get('prior', {})
-    if prior.get('action_dim'):  # runs from before there was a choice were trained so
-      prior.setdefault('action_form', 'during')
+    prior = values.get('prior')
+    if isinstance(prior, dict) and prior.get('action_dim'):
+      prior.setdefault('action_form', 'during')  # runs of before there was a choice
     return from_dict(values)
   except UserError as error:
     raise UserError(f'{file}: {error}') from None
-  except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
-    raise UserError(f'{file} is broken ({error}); restore it or train anew') from None
 
 
 def steps_done(path: Path, stage: str) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 import dataclasses
 import re
 
+from videogpt_jax import typed
 from videogpt_jax.errors import UserError
 from videogpt_jax.framing import Framing, Resolution, check_fit, colour, frame_size
 
@@ -106,6 +107,7 @@ class DatasetConfig:
       raise UserError(
         "dataset.source 'tfds' needs dataset.name; set a builder such as 'moving_mnist'"
       )
+    typed.at_most('dataset', self, {'sequence_length': 2**14, 'n_test_clips': 2**24})
     self._check_resolution()
     check_fit(self.fit)
     self._check_drawing()
@@ -156,10 +158,10 @@ class DatasetConfig:
   def _check_resolution(self):
     pair = isinstance(self.resolution, tuple) and len(self.resolution) == 2
     sides = self.resolution if pair else (self.resolution,)
-    if any(type(side) is not int or side < 1 for side in sides):
+    if any(type(side) is not int or not 1 <= side <= 2**13 for side in sides):
       raise UserError(
-        f'dataset.resolution ({self.resolution}) must be at least 1, or (height, width) of at '
-        'least 1 each'
+        f'dataset.resolution ({self.resolution}) must be in [1, {2**13}], or (height, width) of '
+        'as much each'
       )
 
   def _check_drawing(self):

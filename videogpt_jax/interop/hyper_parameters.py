@@ -2,9 +2,11 @@
 
 import argparse
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
+from videogpt_jax import typed
 from videogpt_jax.errors import UserError
 from videogpt_jax.models.spec import CodeSpec
 from videogpt_jax.models.transformer import PriorConfig
@@ -17,36 +19,35 @@ def vqvae_config(args: argparse.Namespace) -> VQVAEConfig:
   """Reads a VQ-VAE's configuration from its checkpoint's arguments.
 
   Raises:
-    UserError: an argument is missing.
+    UserError: an argument is missing, or of another type or impossible.
   """
-  names = ('embedding_dim', 'n_codes', 'n_hiddens', 'n_res_layers')
-  sizes = {name: argument(args, name) for name in names}
-  return VQVAEConfig(**sizes, downsample=tuple(argument(args, 'downsample')))
+  names = ('embedding_dim', 'n_codes', 'n_hiddens', 'n_res_layers', 'downsample')
+  return typed.build(VQVAEConfig, {name: argument(args, name) for name in names}, 'vqvae')
 
 
 def prior_config(args: argparse.Namespace, tensors: Tensors) -> PriorConfig:
   """Reads a prior's configuration from its checkpoint's arguments and tensor shapes."""
-  n_cond_frames = argument(args, 'n_cond_frames')
+  n_cond_frames = argument(args, 'n_cond_frames', int)
   resnet = {}
   if n_cond_frames:
     is_34 = 'resnet.group1.blocks.1.conv1.weight' in tensors
     n_channels = _shape(tensors, 'resnet.group4.start_block.conv1.weight')[0]
     resnet = {'resnet_depth': 34 if is_34 else 18, 'resnet_dim': n_channels}
-  hidden_dim, attn_type = argument(args, 'hidden_dim'), argument(args, 'attn_type')
+  hidden_dim, attn_type = argument(args, 'hidden_dim', int), argument(args, 'attn_type', str)
   mlp_dim = _shape(tensors, 'attn_stack.attn_nets.0.fc_block.0.weight')[0]
-  return PriorConfig(
-    hidden_dim=hidden_dim,
-    n_heads=argument(args, 'heads'),
-    n_layers=argument(args, 'layers'),
-    mlp_dim=0 if mlp_dim == 4 * hidden_dim else mlp_dim,
-    dropout=argument(args, 'dropout'),
+  settings = {
+    'hidden_dim': hidden_dim,
+    'n_heads': argument(args, 'heads'),
+    'n_layers': argument(args, 'layers'),
+    'mlp_dim': 0 if mlp_dim == 4 * hidden_dim else mlp_dim,
+    'dropout': argument(args, 'dropout'),
     # The published sparse attention takes this argument and has no dropout.
-    attn_dropout=0.0 if attn_type == 'sparse' else argument(args, 'attn_dropout'),
-    attn_type=attn_type,
-    n_classes=argument(args, 'class_cond_dim') if argument(args, 'class_cond') else 0,
-    n_cond_frames=n_cond_frames,
-    **resnet,
-  )
+    'attn_dropout': 0.0 if attn_type == 'sparse' else argument(args, 'attn_dropout'),
+    'attn_type': attn_type,
+    'n_classes': argument(args, 'class_cond_dim') if argument(args, 'class_cond', bool) else 0,
+    'n_cond_frames': n_cond_frames,
+  }
+  return typed.build(PriorConfig, settings | resnet, 'prior')
 
 
 def embedded_vqvae_config(args: argparse.Namespace, tensors: Tensors) -> VQVAEConfig:
@@ -61,9 +62,9 @@ def embedded_vqvae_config(args: argparse.Namespace, tensors: Tensors) -> VQVAECo
   Raises:
     UserError: a tensor is missing, or the down-sampling is not an integer.
   """
-  clip = (argument(args, 'sequence_length'), *(argument(args, 'resolution'),) * 2)
+  clip = (argument(args, 'sequence_length', int), *(argument(args, 'resolution', int),) * 2)
   grid = tuple(_shape(tensors, f'attn_stack.pos_embd.emb.d_{axis}')[0] for axis in range(3))
-  if any(size % n for size, n in zip(clip, grid, strict=True)):
+  if not all(grid) or any(size % n for size, n in zip(clip, grid, strict=True)):
     raise UserError(
       f'the position tables have {grid} entries, which do not divide a clip of {clip} frames, rows '
       'and columns; is this the checkpoint of a VideoGPT prior?'
@@ -72,14 +73,15 @@ def embedded_vqvae_config(args: argparse.Namespace, tensors: Tensors) -> VQVAECo
     name.startswith('vqvae.encoder.res_stack.') and name.endswith('.block.0.weight')
     for name in tensors
   )
-  n_codes, embedding_dim = _shape(tensors, 'vqvae.codebook.embeddings')
-  return VQVAEConfig(
-    embedding_dim=embedding_dim,
-    n_codes=n_codes,
-    n_hiddens=_shape(tensors, 'vqvae.encoder.conv_last.conv.weight')[0],
-    n_res_layers=n_blocks,
-    downsample=tuple(size // n for size, n in zip(clip, grid, strict=True)),
-  )
+  n_codes, embedding_dim = _shape(tensors, 'vqvae.codebook.embeddings', 2)
+  sizes = {
+    'embedding_dim': embedding_dim,
+    'n_codes': n_codes,
+    'n_hiddens': _shape(tensors, 'vqvae.encoder.conv_last.conv.weight')[0],
+    'n_res_layers': n_blocks,
+    'downsample': tuple(size // n for size, n in zip(clip, grid, strict=True)),
+  }
+  return typed.build(VQVAEConfig, sizes, 'vqvae')
 
 
 def vqvae_args(config: VQVAEConfig, codes: CodeSpec) -> argparse.Namespace:
@@ -152,17 +154,28 @@ def prior_args(config: PriorConfig, codes: CodeSpec, vqvae: str) -> argparse.Nam
   )
 
 
-def argument(args: argparse.Namespace, name: str):
-  """Returns one argument of a checkpoint (UserError if it is missing)."""
+def argument(args: argparse.Namespace, name: str, hint: Any = Any) -> Any:
+  """Returns one argument of a checkpoint, of a type if one is given, see `typed.read`.
+
+  Raises:
+    UserError: it is missing, or of another type.
+  """
+  if not isinstance(args, argparse.Namespace):
+    raise UserError(f"the checkpoint's arguments are a {type(args).__name__}, not a Namespace")
   if not hasattr(args, name):
     raise UserError(f"the checkpoint's arguments lack {name!r}; they have {sorted(vars(args))}")
-  return getattr(args, name)
+  value = getattr(args, name)
+  return value if hint is Any else typed.read(value, hint, f'the argument {name}')
 
 
-def _shape(tensors: Tensors, name: str) -> tuple[int, ...]:
+def _shape(tensors: Tensors, name: str, n_axes: int = 0) -> tuple[int, ...]:
+  """Returns the shape of a tensor that has so many axes, or at least one."""
   if name not in tensors:
     raise UserError(f'{name} is missing; is this the checkpoint of a VideoGPT prior?')
-  return tensors[name].shape
+  shape = tensors[name].shape
+  if not shape or (n_axes and len(shape) != n_axes):
+    raise UserError(f'{name} has shape {shape}; is this the checkpoint of a VideoGPT prior?')
+  return shape
 
 
 def _differences(config, published, names) -> list[str]:

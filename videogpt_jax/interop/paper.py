@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from videogpt_jax import typed
 from videogpt_jax.errors import UserError
 from videogpt_jax.interop import paper_names
 from videogpt_jax.interop.contents import (
@@ -19,6 +20,7 @@ from videogpt_jax.interop.contents import (
   prior_state,
   vqvae_state,
 )
+from videogpt_jax.models.convolutions import Size3
 from videogpt_jax.models.spec import CodeSpec
 from videogpt_jax.models.transformer import PriorConfig
 from videogpt_jax.models.vqvae import VQVAEConfig
@@ -39,15 +41,15 @@ def from_checkpoint(checkpoint: Mapping[str, Any], vqvae_of: Callable[[str], Any
     UserError: a hyper-parameter or tensor is missing or does not fit, or there is no such VQ-VAE.
   """
   tensors, hp = checked_tensors(checkpoint['state_dict']), checkpoint['hp']
-  step = int(checkpoint.get('iteration', 0))
+  step = typed.read(checkpoint.get('iteration', 0), int, "the checkpoint's iteration")
   if not any(name.startswith('attn_model.') for name in tensors):
     return _vqvae(tensors, hp, step)
-  named = parameter(checkpoint, 'vqvae_ckpt')
+  named = parameter(checkpoint, 'vqvae_ckpt', str)
   found = vqvae_of(named)
   if not is_paper(found):
     raise UserError(f'{named}, which it names, is no VQ-VAE of VideoGPT-Paper')
   vqvae = _vqvae(checked_tensors(found['state_dict']), found['hp'], step)
-  config = prior_config(hp, parameter(checkpoint, 'cond_hp'), tensors)
+  config = prior_config(hp, parameter(checkpoint, 'cond_hp', dict), tensors)
   _check_fit(hp, vqvae.codes)
   table = paper_names.prior_table(config, vqvae.codes)
   state = prior_state(config, vqvae.codes, table, tensors)
@@ -56,7 +58,7 @@ def from_checkpoint(checkpoint: Mapping[str, Any], vqvae_of: Callable[[str], Any
 
 def _vqvae(tensors: Tensors, hp: Mapping[str, Any], step: int) -> Published:
   config = vqvae_config(hp)
-  length, height, width = parameter(hp, 'input_shape')
+  length, height, width = parameter(hp, 'input_shape', Size3)
   size = height if height == width else (height, width)
   grid = config.latent_shape(length, size)
   state, counters = vqvae_state(config, grid, paper_names.vqvae_table(config), tensors)
@@ -65,20 +67,21 @@ def _vqvae(tensors: Tensors, hp: Mapping[str, Any], step: int) -> Published:
 
 def vqvae_config(hp: Mapping[str, Any]) -> VQVAEConfig:
   """Reads a VQ-VAE's configuration (UserError if a hyper-parameter is missing)."""
-  n_codebooks, attention = parameter(hp, 'n_codebooks'), parameter(hp, 'use_attn')
-  return VQVAEConfig(
-    embedding_dim=n_codebooks * parameter(hp, 'embedding_dim'),
-    n_codes=parameter(hp, 'codes_per_book'),
-    n_codebooks=n_codebooks,
-    n_hiddens=parameter(hp, 'num_hiddens'),
-    n_res_layers=parameter(hp, 'num_residual_layers'),
-    residual_dim=parameter(hp, 'num_residual_hiddens'),
-    downsample=tuple(parameter(hp, 'downsample')),
-    axial_attention=attention,
-    axial_positions=attention,
-    post_vq_kernel=3,
-    n_heads=parameter(hp, 'attn_n_heads'),
-  )
+  n_codebooks, attention = parameter(hp, 'n_codebooks', int), parameter(hp, 'use_attn', bool)
+  settings = {
+    'embedding_dim': n_codebooks * parameter(hp, 'embedding_dim', int),
+    'n_codes': parameter(hp, 'codes_per_book'),
+    'n_codebooks': n_codebooks,
+    'n_hiddens': parameter(hp, 'num_hiddens'),
+    'n_res_layers': parameter(hp, 'num_residual_layers'),
+    'residual_dim': parameter(hp, 'num_residual_hiddens'),
+    'downsample': parameter(hp, 'downsample'),
+    'axial_attention': attention,
+    'axial_positions': attention,
+    'post_vq_kernel': 3,
+    'n_heads': parameter(hp, 'attn_n_heads'),
+  }
+  return typed.build(VQVAEConfig, settings, 'vqvae')
 
 
 def prior_config(
@@ -93,49 +96,62 @@ def prior_config(
   Raises:
     UserError: a hyper-parameter is missing, or impossible here.
   """
-  attention = parameter(hp, 'attn_kwargs')
+  attention = parameter(hp, 'attn_kwargs', dict)
   sparse = {'attn_block': 'block', 'n_local_blocks': 'num_local_blocks'}
   conditions = {}
-  if parameter(cond_hp, 'class_cond'):
-    conditions['n_classes'] = parameter(tensors, 'norm.w.weight').shape[1]
-  if n_cond_frames := parameter(cond_hp, 'n_cond_frames'):
-    frames = parameter(cond_hp, 'cond_init_configs')
+  if parameter(cond_hp, 'class_cond', bool):
+    norm = parameter(tensors, 'norm.w.weight')
+    if norm.ndim != 2:
+      raise UserError(f'norm.w.weight has shape {norm.shape}, not [units, classes]')
+    conditions['n_classes'] = norm.shape[1]
+  if n_cond_frames := parameter(cond_hp, 'n_cond_frames', int):
+    frames = parameter(cond_hp, 'cond_init_configs', dict)
     if (width := frames.get('width_multiplier', 1)) != 1:
       raise UserError(f'width_multiplier {width} of its frame encoder must be 1')
     conditions |= {
       'n_cond_frames': n_cond_frames,
       'resnet_depth': parameter(frames, 'resnet_depth'),
       'resnet_dim': parameter(frames, 'resnet_dim'),
-      'resnet_grid': tuple(parameter(frames, 'resnet_output_shape')),
+      'resnet_grid': parameter(frames, 'resnet_output_shape'),
     }
-  return PriorConfig(
-    hidden_dim=parameter(hp, 'out_features'),
-    n_heads=parameter(hp, 'n_head'),
-    n_layers=parameter(hp, 'n_layer'),
-    head_dim=parameter(hp, 'proj_dim'),
-    attn_bias=False,
-    mlp_dim=parameter(hp, 'ff_mult') * parameter(hp, 'out_features'),
-    dropout=parameter(hp, 'dropout'),
-    attn_dropout=attention.get('attn_dropout', 0.0),
-    attn_type=parameter(hp, 'attn_type'),
-    codebook_axis=True,
-    remat='full' if hp.get('checkpoint') else 'none',
-    **{ours: attention[theirs] for ours, theirs in sparse.items() if theirs in attention},
-    **conditions,
-  )
+  settings = {
+    'hidden_dim': parameter(hp, 'out_features'),
+    'n_heads': parameter(hp, 'n_head'),
+    'n_layers': parameter(hp, 'n_layer'),
+    'head_dim': parameter(hp, 'proj_dim'),
+    'attn_bias': False,
+    'mlp_dim': parameter(hp, 'ff_mult', int) * parameter(hp, 'out_features', int),
+    'dropout': parameter(hp, 'dropout'),
+    'attn_dropout': attention.get('attn_dropout', 0.0),
+    'attn_type': parameter(hp, 'attn_type'),
+    'codebook_axis': True,
+    'remat': 'full' if hp.get('checkpoint') else 'none',
+  }
+  settings |= {ours: attention[theirs] for ours, theirs in sparse.items() if theirs in attention}
+  return typed.build(PriorConfig, settings | conditions, 'prior')
 
 
-def parameter(values: Mapping[str, Any], name: str) -> Any:
-  """Returns one hyper-parameter or tensor (UserError if it is missing)."""
+def parameter(values: Any, name: str, hint: Any = Any) -> Any:
+  """Returns one hyper-parameter or tensor, of a type if one is given, see `typed.read`.
+
+  Raises:
+    UserError: it is missing, or of another type.
+  """
+  if not isinstance(values, Mapping):
+    raise UserError(f'the checkpoint has a {type(values).__name__} in place of those with {name!r}')
   if name not in values:
-    raise UserError(f'the checkpoint lacks {name!r} among {sorted(values)}')
-  return values[name]
+    raise UserError(f'the checkpoint lacks {name!r} among {sorted(map(str, values))}')
+  return values[name] if hint is Any else typed.read(values[name], hint, name)
 
 
 def _check_fit(hp: Mapping[str, Any], codes: CodeSpec):
   """Refuses a VQ-VAE whose codes are not those that the prior was trained on (UserError)."""
   shape = codes.latent_shape if len(codes.latent_shape) == 4 else (*codes.latent_shape, 1)
-  theirs = tuple(parameter(hp, 'shape')), parameter(hp, 'n_vocab'), parameter(hp, 'in_features')
+  theirs = (
+    parameter(hp, 'shape', tuple[int, ...]),
+    parameter(hp, 'n_vocab'),
+    parameter(hp, 'in_features'),
+  )
   ours = shape, codes.n_codes, codes.embedding_dim
   if theirs != ours:
     raise UserError(

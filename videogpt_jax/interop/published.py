@@ -85,7 +85,7 @@ def from_checkpoint(checkpoint: Any) -> Published:
   """
   tensors, args = _parts(checkpoint)
   stated = {
-    name: hyper_parameters.argument(args, name) for name in ('sequence_length', 'resolution')
+    name: hyper_parameters.argument(args, name, int) for name in ('sequence_length', 'resolution')
   }
   if not any(name.startswith('attn_stack.') for name in tensors):
     config = hyper_parameters.vqvae_config(args)
@@ -145,9 +145,10 @@ def _parts(checkpoint: Any) -> tuple[dict[str, np.ndarray], Any]:
 
 
 def _prior_state(config: PriorConfig, codes: CodeSpec, tensors: Tensors) -> nnx.State:
-  causal, masks = _causal_mask(codes), names.mask_names(config)
-  table = names.prior_table(config, codes)
-  state = prior_state(config, codes, table, tensors, dict.fromkeys(masks, causal.shape))
+  masks, table = names.mask_names(config), names.prior_table(config, codes)
+  shape = (math.prod(codes.latent_shape),) * 2
+  state = prior_state(config, codes, table, tensors, dict.fromkeys(masks, shape))
+  causal = _causal_mask(codes)  # as large as those in the file
   for name in masks:
     if not np.array_equal(tensors[name], causal):
       raise UserError(f'{name} is not the causal mask, lower triangular ones')

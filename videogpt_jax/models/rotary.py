@@ -8,6 +8,7 @@ Source: Su et al. 2021 (arXiv 2104.09864), eq. 34; axes as in Heo et al. 2024 (a
 section 3.2.
 """
 
+import math
 from collections.abc import Sequence
 
 import jax
@@ -35,6 +36,11 @@ def rotary_angles(grid: Sequence[int], head_size: int) -> np.ndarray:
     raise UserError(
       f'rotary positions on {n_axes} axes need a head size (hidden_dim / n_heads = {head_size}) of '
       f'at least {2 * n_axes}; use fewer heads or a larger hidden_dim'
+    )
+  if math.prod(grid) * n_pairs > 2**26:
+    raise UserError(
+      f'rotary positions of {math.prod(grid)} codes and heads of {head_size} need too much memory; '
+      'use smaller heads or shorter clips'
     )
   share, rest = divmod(n_pairs, n_axes)
   coordinates = np.indices(grid).reshape(n_axes, -1)

@@ -11,6 +11,7 @@ import jax
 from einops import rearrange
 from flax import nnx
 
+from videogpt_jax import typed
 from videogpt_jax.errors import UserError
 from videogpt_jax.models.attention import attention, check_backend
 from videogpt_jax.models.attention.gradient import RESIDUALS
@@ -33,6 +34,13 @@ REMAT_POLICIES = {
   'full': jax.checkpoint_policies.nothing_saveable,
 }
 """Rematerialisation: what a block keeps for its gradient."""
+
+MOST = {
+  **dict.fromkeys(('hidden_dim', 'head_dim', 'resnet_dim', 'action_dim', 'vector_dim'), 2**16),
+  **dict.fromkeys(('n_layers', 'n_heads', 'n_cond_frames', 'n_factors'), 2**12),
+  **dict.fromkeys(('mlp_dim', 'n_classes'), 2**20),
+}
+"""Sizes beyond all that is trained; more is a fault in a file."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,6 +117,7 @@ class PriorConfig:
     for name in ('head_dim', 'mlp_dim', *counts):
       if getattr(self, name) < 0:
         raise UserError(f'prior.{name} ({getattr(self, name)}) must be 0 (off) or more')
+    typed.at_most('prior', self, MOST)
     for name in ('dropout', 'attn_dropout', 'cond_dropout'):
       if not 0 <= getattr(self, name) < 1:
         raise UserError(f'prior.{name} ({getattr(self, name)}) must be in [0, 1)')

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+from videogpt_jax import typed
 from videogpt_jax.errors import UserError
 from videogpt_jax.models.attention.axial import TIME_MASKS
 from videogpt_jax.models.convolutions import TIME_PADDINGS, Size3
@@ -11,6 +12,19 @@ from videogpt_jax.models.quantizers import QUANTIZERS, QuantizerConfig
 from videogpt_jax.models.time_grid import TimeGrid
 from videogpt_jax.models.video_norms import VIDEO_NORMS
 from videogpt_jax.resize import Resolution, frame_size
+
+MOST = {
+  'embedding_dim': 2**14,
+  'n_codes': 2**24,
+  'n_codebooks': 2**10,
+  'n_hiddens': 2**14,
+  'n_res_layers': 2**10,
+  'residual_dim': 2**14,
+}
+"""Sizes beyond all that is trained; more is a fault in a file."""
+
+MOST_PIXELS, MOST_LATENTS = 2**30, 2**18
+"""Pixels and codes of a clip, likewise."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +76,7 @@ class VQVAEConfig:
     for name in ('embedding_dim', 'n_codes', 'n_codebooks', 'n_hiddens', 'n_res_layers', 'n_heads'):
       if getattr(self, name) < 1:
         raise UserError(f'vqvae.{name} ({getattr(self, name)}) must be at least 1')
+    typed.at_most('vqvae', self, MOST)
     for name, options in {
       'dtype': DTYPES,
       'quantizer': tuple(QUANTIZERS),
@@ -83,11 +98,11 @@ class VQVAEConfig:
       raise UserError(f'vqvae.residual_dim ({self.residual_dim}) must be 0 (half) or more')
     if self.axial_positions and not self.axial_attention:
       raise UserError('vqvae.axial_positions needs axial_attention; set both or neither')
-    bad = [f for f in self.downsample if f < 1 or f & (f - 1)]
+    bad = [f for f in self.downsample if not 1 <= f <= 256 or f & (f - 1)]
     if len(self.downsample) != 3 or bad or max(self.downsample) == 1:
       raise UserError(
-        f'vqvae.downsample {self.downsample} must be three powers of two (time, height, width), '
-        'not all 1; for example (4, 4, 4)'
+        f'vqvae.downsample {self.downsample} must be three powers of two up to 256 (time, height, '
+        'width), not all 1; for example (4, 4, 4)'
       )
     if self.n_hiddens % 2 and not self.residual_dim:
       raise UserError(f'vqvae.n_hiddens ({self.n_hiddens}) must be even, or set residual_dim')
@@ -137,6 +152,16 @@ class VQVAEConfig:
       self.time_grid.latent_frames(sequence_length),
       *(size // factor for size, factor in zip(sizes, factors, strict=True)),
     )
+    if sequence_length * math.prod(sizes) > MOST_PIXELS:
+      raise UserError(
+        f'a clip has {sequence_length} frames of {sizes}, and at most {MOST_PIXELS} pixels are '
+        'possible; shorten dataset.sequence_length or lower the resolution'
+      )
+    if math.prod(grid) * self.n_codebooks > MOST_LATENTS:
+      raise UserError(
+        f'a clip has {math.prod(grid) * self.n_codebooks} codes ({grid}), and at most '
+        f'{MOST_LATENTS} are possible; shorten dataset.sequence_length or lower the resolution'
+      )
     return grid if self.n_codebooks == 1 else (*grid, self.n_codebooks)
 
   def check_streams(self):

@@ -8,6 +8,7 @@ import difflib
 import math
 from typing import Any
 
+from videogpt_jax import typed
 from videogpt_jax.errors import UserError
 from videogpt_jax.models.conditioners import wanted
 from videogpt_jax.models.transformer import PriorConfig
@@ -53,6 +54,7 @@ class SamplingSettings:
       raise UserError(f'guidance ({self.guidance}) must be 0 or more; 1 is none, 2 to 4 are usual')
     if self.best_of < 1:
       raise UserError(f'best_of ({self.best_of}) must be at least 1; 1 keeps every draw')
+    typed.at_most('sample', self, {'best_of': 2**16, 'num_frames': 2**20})
     if self.num_frames < 0:
       raise UserError(f'num_frames ({self.num_frames}) must be at least 1, or 0 for a clip')
     if self.strategy not in STRATEGIES:
@@ -117,6 +119,7 @@ class SampleConfig(SamplingSettings):
     for name, least in (('num', 1), ('fps', 0)):
       if getattr(self, name) < least:
         raise UserError(f'sample.{name} ({getattr(self, name)}) must be at least {least}')
+    typed.at_most('sample', self, {'num': 2**24, 'fps': 1000})
 
   def frame_rate(self, clips: float) -> float:
     """Returns the frames a second of the files, given those of the clips (0: unknown)."""

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from etils.epath import Path
 
-from videogpt_jax import workdir
+from videogpt_jax import memory, workdir
 from videogpt_jax.config import Experiment
 from videogpt_jax.errors import UserError
 from videogpt_jax.evaluation import record
@@ -160,6 +160,7 @@ class _Run:
     )
 
   def _fit(self, stage: Stage, training: TrainingConfig, dataset: DatasetConfig):
+    memory.check_training(stage.name, stage.abstract()[1])
     self.say(
       f'{stage.name}: {training.steps} steps of {training.batch_size} clips on {self._devices()}'
     )

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from videogpt_jax import typed
 from videogpt_jax.errors import UserError
 from videogpt_jax.training.checkpoint import KEEP
 from videogpt_jax.training.optimizer import OptimizerConfig
@@ -53,6 +54,7 @@ class TrainingConfig:
     for name in (*counts, 'log_every', 'evaluate_every', 'checkpoint_every'):
       if getattr(self, name) < 1:
         raise UserError(f'{name} ({getattr(self, name)}) must be at least 1')
+    typed.at_most('training', self, {'batch_size': 2**20, 'keep': 2**20})
     if self.steps < (0 if self.init_from else 1):
       rule = 'not be negative' if self.init_from else 'be at least 1, or 0 with init_from'
       raise UserError(f'steps ({self.steps}) must {rule}')

@@ -12,6 +12,9 @@ import numpy as np
 
 from videogpt_jax.errors import UserError
 
+_MOST_BLOCKS = 2**12
+"""Blocks of a sparse mask, whose layout is dense: a third of a GB is needed to make it."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class CausalMask:
@@ -75,6 +78,11 @@ def strided_mask(latent_shape: Sequence[int], block: int, n_local_blocks: int) -
     raise UserError(
       f'sparse attention: blocks of {block} do not divide the {size} positions of the latent axes '
       f'{tuple(latent_shape[axis:])} of {tuple(latent_shape)}; blocks that do: {options}'
+    )
+  if length // block > _MOST_BLOCKS:
+    raise UserError(
+      f'sparse attention: {length} codes are {length // block} blocks of {block}, and at most '
+      f'{_MOST_BLOCKS} are possible; use larger blocks or shorter clips'
     )
   grid = (*latent_shape[:axis], size // block)
   coordinates = np.array(list(itertools.product(*map(range, grid))))

@@ -40,6 +40,11 @@ class LFQQuantizer(GridQuantizer):
   @classmethod
   def check(cls, config: QuantizerConfig):
     super().check(config)
+    if config.code_dim > 24:
+      raise UserError(
+        f'vqvae.embedding_dim ({config.embedding_dim}) makes {config.code_dim} bits a code, and 24 '
+        'are the most; lower it, or raise vqvae.n_codebooks'
+      )
     if config.n_codes != 2**config.code_dim:
       raise UserError(
         f'vqvae.n_codes ({config.n_codes}) must be 2^{config.code_dim} = {2**config.code_dim}, a '
