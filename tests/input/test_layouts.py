@@ -14,7 +14,7 @@ from videogpt_jax.framing import Framing
 from videogpt_jax.input import DatasetConfig, layouts
 from videogpt_jax.input.layouts.divide import divide
 from videogpt_jax.input.layouts.hold_out import group, hold_out
-from videogpt_jax.input.recording import read
+from videogpt_jax.input.recording import BrokenRecordingError, read
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,7 @@ from videogpt_jax.input.recording import read
     (('train', 'val'), {'val'}),
     (('training', 'validation'), {'val'}),
     (('Train', 'Valid'), {'val'}),
+    (('train', 'dev'), {'val'}),
     (('train', 'test'), {'test'}),
     (('training', 'val', 'testing'), {'val', 'test'}),
   ],
@@ -246,3 +247,60 @@ def test_lerobot_gives_what_its_own_reader_gives():
     np.testing.assert_array_equal(entry.actions, wanted['actions'][which])
   with pytest.raises(UserError, match=r'no camera.*images\.top, observation\.images\.wrist'):
     found(INPUTS / 'lerobot_v3', video_key='front')
+
+
+def test_a_frame_of_another_size_among_images_is_remarked_on(tmp_path):
+  for name in 'ab':
+    write_images(tmp_path / name, range(4))
+  Image.fromarray(grey_frames(1, size=(9, 8))[0]).save(tmp_path / 'b/2.png')
+  config = DatasetConfig('folder', str(tmp_path), sequence_length=2)
+  layout = found(tmp_path)
+  assert [entry.recording.size for entry in layout.entries] == [(6, 8), None]
+  assert divide(layout, config).remarks == [
+    'b: its frames change size (8x6, 8x9); each is resized for itself'
+  ]
+
+
+@pytest.mark.parametrize(
+  ('form', 'settings', 'times'),
+  [
+    ('webp', {'duration': [100, 100, 300, 5], 'lossless': True}, [0, 0.1, 0.2, 0.5]),
+    ('png', {'duration': 100}, None),
+    ('tif', {}, None),
+  ],
+)
+def test_an_animated_picture_is_a_recording(tmp_path, form, settings, times):
+  for name in ('x/1', 'x/2', 'y/b'):
+    path = tmp_path / f'{name}.{form}'
+    path.parent.mkdir(exist_ok=True)
+    first, *others = map(Image.fromarray, grey_frames(4, int(name == 'y/b')))
+    first.save(path, save_all=True, append_images=others, **settings)
+  first.save(tmp_path / f'y/still.{form}')
+  (tmp_path / 'x/1.csv').write_text('action\n0.5\n1.5\n2.5\n')
+  layout = found(tmp_path, action_key='action')
+  assert [line.name for line in layout.skipped] == [f'y/still.{form}', f'x/2.{form}', f'y/b.{form}']
+  layout = found(tmp_path)
+  assert [(entry.recording.name, entry.label, grey(entry)) for entry in layout.entries] == [
+    (f'x/1.{form}', 'x', [0, 1, 2, 3]),
+    (f'x/2.{form}', 'x', [0, 1, 2, 3]),
+    (f'y/b.{form}', 'y', [1, 2, 3, 4]),
+  ]
+  assert layout.kind == 'an animated picture each'
+  (recording,) = layouts.recordings_at(str(tmp_path / f'x/1.{form}'))
+  assert len(recording) == 4 and recording.size == (6, 8)
+  assert times is None or recording.times.tolist() == times
+  content = (tmp_path / f'x/1.{form}').read_bytes()
+  (tmp_path / f'x/1.{form}').write_bytes(content[: len(content) // 3])
+  with pytest.raises(BrokenRecordingError):
+    list(recording.frames(np.arange(4), None))
+
+
+def test_pictures_alone_are_counted_and_packed_files_are_hinted_at(tmp_path):
+  write_images(tmp_path / 'a', range(3))
+  write_images(tmp_path, ['cat', 'dog'])
+  (tmp_path / 'more.tar.gz').touch()
+  layout = found(tmp_path)
+  assert [line.name for line in layout.skipped] == ['cat.png', 'dog.png']
+  assert layout.remarks == ('more.tar.gz: packed, and not read; unpack what holds recordings',)
+  with pytest.raises(UserError, match=r'holds files of kind \.gz, and no usable clip; unpack more'):
+    found(tmp_path / 'more.tar.gz')

@@ -8,7 +8,15 @@ import pytest
 from PIL import Image
 
 from tests.input.finding import found, grey, told
-from tests.input.writing import grey_frames, write_demos, write_images, write_tar, write_video
+from tests.input.writing import (
+  grey_frames,
+  write_demos,
+  write_frames,
+  write_images,
+  write_lerobot,
+  write_tar,
+  write_video,
+)
 from videogpt_jax.errors import UserError
 from videogpt_jax.input.layouts import beside
 
@@ -171,6 +179,33 @@ def test_what_lies_beside_a_recording_and_is_broken_is_named(tmp_path):
   (tmp_path / 'a.npz').write_bytes((tmp_path / 'a.npz').read_bytes()[:100])
   with pytest.raises(UserError, match=r'a\.npz cannot be read'):
     beside.read('.npz', (tmp_path / 'a.npz').read_bytes(), '', 'a.npz')
+
+
+def test_lerobots_video_that_is_cut_or_missing_costs_its_episodes(tmp_path):
+  write_lerobot(tmp_path, n_episodes=4, videos=True)
+  first, second, *_ = sorted(tmp_path.glob('videos/*/*/*.mp4'))
+  first.unlink()
+  write_frames(second, grey_frames(5), rate=5)
+  layout = found(tmp_path)
+  name = 'videos/chunk-000/observation.image/episode_00000'
+  assert [str(line) for line in layout.skipped] == [
+    f'episode 0: {name}0.mp4 is missing',
+    f'episode 1: {name}1.mp4 has 5 frames; the episode is 9 frames from 0 s on',
+  ]
+
+
+@pytest.mark.parametrize('broken', ['episodes.jsonl', 'fps', 'data_path', 'features', 'splits'])
+def test_lerobots_description_that_lacks_something_is_one_line(tmp_path, broken):
+  write_lerobot(tmp_path, n_episodes=2)
+  if broken.endswith('.jsonl'):
+    (tmp_path / 'meta' / broken).write_text('{"episode_index": 0, "tasks"')
+  else:
+    info = json.loads((tmp_path / 'meta/info.json').read_text())
+    info[broken] = {'train': '0:x'} if broken == 'splits' else None
+    (tmp_path / 'meta/info.json').write_text(json.dumps(info))
+  with pytest.raises(UserError, match='meta does not describe a LeRobot data set') as error:
+    found(tmp_path)
+  assert '\n' not in str(error.value)
 
 
 def test_lerobots_description_that_is_broken_is_named(tmp_path):

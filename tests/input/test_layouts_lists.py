@@ -1,12 +1,15 @@
 """How lists name recordings, classes and splits."""
 
 import json
+import re
 
 import pytest
 
 from tests.input.finding import found, told
+from tests.input.reading import config_of
 from tests.input.writing import write_images, write_video
 from videogpt_jax.errors import UserError
+from videogpt_jax.input import contents
 
 
 def test_lists_decide_classes_and_splits_and_missing_files_are_counted(tmp_path):
@@ -128,3 +131,110 @@ def test_a_list_of_paths_elsewhere_and_a_list_of_nothing(tmp_path):
   absolute.write_text('x.mp4 1\ny.mp4 2\nz.mp4 3\nw.mp4 4\n')
   with pytest.raises(UserError, match=r'names 4 files, none of which is there: x.mp4, y.mp4, z'):
     found(absolute)
+
+
+def _without_labels(tmp_path, lists):
+  for folder, file in (('0', 'a'), ('1', 'b'), ('0', 'c'), ('2', 'd')):
+    write_images(tmp_path / 'frames' / folder / file, range(2))
+  for file, content in lists.items():
+    (tmp_path / file).write_text(content if isinstance(content, str) else json.dumps(content))
+  return found(tmp_path)
+
+
+@pytest.mark.parametrize(
+  'lists',
+  [
+    {  # Something-Something's
+      'train.json': [{'id': 'a', 'template': 'x'}, {'id': 'b', 'template': 'y'}],
+      'validation.json': [{'id': 'c', 'template': 'x'}],
+      'test.json': [{'id': 'd'}],
+    },
+    {  # Kinetics'
+      'train.csv': 'label,name,split\nx,a,train\ny,b,train\n',
+      'validate.csv': 'label,name,split\nx,c,validate\n',
+      'test.csv': 'name,split\nd,test\n',
+    },
+    {'train.txt': 'a x\nb y\n', 'val.txt': 'c x\n', 'test.txt': 'd\n'},
+  ],
+)
+def test_a_test_list_without_labels_is_left_out_and_said_and_folders_name_no_classes(
+  tmp_path, lists
+):
+  layout = _without_labels(tmp_path, lists)
+  assert layout.classes() == ('x', 'y')
+  assert [(e.split, e.label) for e in layout.entries] == [
+    ('train', 'x'),
+    ('val', 'x'),
+    ('train', 'y'),
+  ]
+  assert list(layout.remarks) == [
+    'test has no classes, which training has: its 1 recording is left out'
+  ]
+
+
+def test_a_held_out_folder_without_classes_is_left_out_and_one_that_lacks_some_is_not(tmp_path):
+  for name in ('train/x/a', 'train/y/b', 'val/x/c', 'test/d', 'test/e'):
+    write_images(tmp_path / name, range(2))
+  layout = found(tmp_path)
+  assert {e.split for e in layout.entries} == {'train', 'val'} and layout.classes() == ('x', 'y')
+  assert layout.remarks[0].startswith('test/ has no classes, which training has: its 2 recordings')
+
+
+@pytest.mark.parametrize('encoding', ['utf-16', 'utf-32', 'utf-8-sig'])
+@pytest.mark.parametrize('file', ['all.csv', 'all.tsv', 'all.json', 'all.txt'])
+def test_lists_in_encodings_that_say_themselves_are_read(tmp_path, file, encoding):
+  for name in ('a', 'grün'):
+    write_images(tmp_path / 'frames' / name, range(2))
+  rows = [('path', 'label'), ('frames/a', 'x'), ('frames/grün', 'y')]
+  sign = {'all.tsv': '\t', 'all.txt': ' '}.get(file, ',')
+  text = '\n'.join(sign.join(row) for row in (rows[1:] if file == 'all.txt' else rows))
+  if file == 'all.json':
+    text = json.dumps(dict(rows[1:]), ensure_ascii=False)
+  (tmp_path / file).write_text(text, encoding=encoding)
+  assert [(name, label) for name, _, _, label in told(tmp_path)] == rows[1:]
+
+
+@pytest.mark.parametrize(
+  ('file', 'content', 'why'),
+  [
+    ('train.json', b'[{"id": "a", ', 'cannot be read as a list (Expecting'),
+    ('train.jsonl', b'{"id": "a"}\n{"id"\n', 'cannot be read as a list (Expecting'),
+    ('train.csv', 'path,label\na,x\n'.encode('utf-16-le'), 'cannot be read as a list (no text'),
+    (
+      'train.csv',
+      b'id,label\nx,0\ny,1\nz,0\nw,0\n',
+      'names 4 files, none of which is there: x, y, z and',
+    ),
+    ('all.txt', b'x.mp4 1\ny.mp4 2\n', 'names 2 files, none of which is there: x.mp4, y.mp4;'),
+  ],
+)
+def test_a_list_in_a_folder_that_is_of_no_use_is_said(tmp_path, file, content, why):
+  write_images(tmp_path / 'a', range(2))
+  write_images(tmp_path / 'b', range(2))
+  (tmp_path / file).write_bytes(content)
+  (tmp_path / 'notes.txt').write_text('some words\nabout it all\n')
+  (tmp_path / 'settings.json').write_text('{"fps": 30}')
+  layout = found(tmp_path)
+  assert len(layout.entries) == 2
+  (line,) = layout.skipped
+  assert line.name == file and why in line.reason
+  with pytest.raises(UserError, match=re.escape(f'{file} {why}')):
+    found(tmp_path / file)
+
+
+def test_a_folder_of_nothing_but_a_list_says_what_it_names(tmp_path):
+  (tmp_path / 'clips.csv').write_text('path,label\n' + ''.join(f'{n}.mp4,x\n' for n in 'abcd'))
+  with pytest.raises(
+    UserError, match=r'clips.csv: names 4 files, none .*: a.mp4, b.mp4, c.mp4 and 1'
+  ):
+    contents.describe(config_of('folder', tmp_path))
+
+
+def test_one_list_of_several_that_is_of_no_use_is_said_beside_the_others(tmp_path):
+  for name in 'ab':
+    write_images(tmp_path / 'frames' / name, range(2))
+  (tmp_path / 'train.csv').write_text('path,label\na,x\nb,y\n')
+  (tmp_path / 'val.csv').write_text('path,label\nc,x\nd,y\n')
+  layout = found(tmp_path)
+  assert len(layout.entries) == 2
+  assert [str(line)[:24] for line in layout.skipped] == ['val.csv: names 2 files, ']

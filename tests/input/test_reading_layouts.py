@@ -11,8 +11,8 @@ import tensorflow as tf
 from tests.input.writing import (
   grey_frames,
   write_demos,
-  write_frames,
   write_images,
+  write_lerobot,
   write_tar,
   write_video,
 )
@@ -68,59 +68,6 @@ def _lerobot_videos(root):
 
 def _one(root):
   write_images(root / 'a', range(4 * N), first=0)
-
-
-def write_lerobot(root, n_episodes, length=N, videos=False):
-  """A folder of version 2.1 with images in its tables, or a video of each episode."""
-  pa = pytest.importorskip('pyarrow', reason='the optional pyarrow is not installed')
-  import io
-
-  import pyarrow.parquet as pq
-  from PIL import Image
-
-  (root / 'meta').mkdir(parents=True)
-  (root / 'data/chunk-000').mkdir(parents=True)
-  feature = {
-    'dtype': 'video' if videos else 'image',
-    'shape': [6, 8, 3],
-    'names': ['height', 'width', 'channel'],
-  }
-  info = {
-    'codebase_version': 'v2.1',
-    'total_episodes': n_episodes,
-    'chunks_size': 1000,
-    'fps': 5,
-    'splits': {'train': f'0:{n_episodes - 1}', 'test': f'{n_episodes - 1}:{n_episodes}'},
-    'data_path': 'data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet',
-    'video_path': 'videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4'
-    if videos
-    else None,
-    'features': {
-      'observation.image': feature,
-      'action': {'dtype': 'float32', 'shape': [2], 'names': None},
-    },
-  }
-  (root / 'meta/info.json').write_text(json.dumps(info))
-  lines = []
-  for e in range(n_episodes):
-    table = {
-      'action': [[float(e), float(t)] for t in range(length)],
-      'frame_index': list(range(length)),
-      'episode_index': [e] * length,
-    }
-    if videos:
-      where = {'episode_chunk': 0, 'video_key': 'observation.image', 'episode_index': e}
-      write_frames(root / info['video_path'].format(**where), grey_frames(length, e), rate=5)
-    else:
-      images = []
-      for frame in grey_frames(length, e):
-        Image.fromarray(frame).save(content := io.BytesIO(), 'PNG')
-        images.append({'bytes': content.getvalue(), 'path': None})
-      table['observation.image'] = images
-    path = root / info['data_path'].format(episode_chunk=0, episode_index=e)
-    pq.write_table(pa.table(table), path, row_group_size=1)  # more groups than a reader keeps
-    lines.append(json.dumps({'episode_index': e, 'tasks': ['go'], 'length': length}))
-  (root / 'meta/episodes.jsonl').write_text('\n'.join(lines))
 
 
 LAYOUTS = {
@@ -234,7 +181,8 @@ def test_actions_of_the_fewest_are_not_used(tmp_path):
   (tmp_path / 'a.csv').write_text('action\n' + '0.5\n' * N)
   layout = layouts.find(_config(tmp_path))
   assert layout.action_dim is None and len(layout.entries) == 3
-  assert layout.remarks == ('1 of 3 recordings have actions: none are used',)
+  (remark,) = layout.remarks
+  assert remark.startswith('1 of 3 recordings have actions, and 2 have none: none are used')
 
 
 @pytest.mark.parametrize(

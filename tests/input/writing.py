@@ -1,6 +1,7 @@
 """Writes small videos and shards whose frames can be told by their brightness."""
 
 import io
+import json
 import pathlib
 import tarfile
 from fractions import Fraction
@@ -8,6 +9,7 @@ from fractions import Fraction
 import av
 import h5py
 import numpy as np
+import pytest
 import tensorflow as tf
 from PIL import Image
 
@@ -109,3 +111,53 @@ def write_tar(path, files):
       info = tarfile.TarInfo(name)
       info.size = len(content)
       tar.addfile(info, io.BytesIO(content))
+
+
+def write_lerobot(root, n_episodes, length=9, videos=False):
+  """A folder of version 2.1 with images in its tables, or a video of each episode."""
+  pa = pytest.importorskip('pyarrow', reason='the optional pyarrow is not installed')
+  import pyarrow.parquet as pq
+
+  (root / 'meta').mkdir(parents=True)
+  (root / 'data/chunk-000').mkdir(parents=True)
+  feature = {
+    'dtype': 'video' if videos else 'image',
+    'shape': [6, 8, 3],
+    'names': ['height', 'width', 'channel'],
+  }
+  info = {
+    'codebase_version': 'v2.1',
+    'total_episodes': n_episodes,
+    'chunks_size': 1000,
+    'fps': 5,
+    'splits': {'train': f'0:{n_episodes - 1}', 'test': f'{n_episodes - 1}:{n_episodes}'},
+    'data_path': 'data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet',
+    'video_path': 'videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4'
+    if videos
+    else None,
+    'features': {
+      'observation.image': feature,
+      'action': {'dtype': 'float32', 'shape': [2], 'names': None},
+    },
+  }
+  (root / 'meta/info.json').write_text(json.dumps(info))
+  lines = []
+  for e in range(n_episodes):
+    table = {
+      'action': [[float(e), float(t)] for t in range(length)],
+      'frame_index': list(range(length)),
+      'episode_index': [e] * length,
+    }
+    if videos:
+      where = {'episode_chunk': 0, 'video_key': 'observation.image', 'episode_index': e}
+      write_frames(root / info['video_path'].format(**where), grey_frames(length, e), rate=5)
+    else:
+      images = []
+      for frame in grey_frames(length, e):
+        Image.fromarray(frame).save(content := io.BytesIO(), 'PNG')
+        images.append({'bytes': content.getvalue(), 'path': None})
+      table['observation.image'] = images
+    path = root / info['data_path'].format(episode_chunk=0, episode_index=e)
+    pq.write_table(pa.table(table), path, row_group_size=1)  # more groups than a reader keeps
+    lines.append(json.dumps({'episode_index': e, 'tasks': ['go'], 'length': length}))
+  (root / 'meta/episodes.jsonl').write_text('\n'.join(lines))

@@ -1,13 +1,16 @@
 """Faults of files in words: every one becomes one line, whatever library found it."""
 
 import contextlib
+import csv
 import errno
+import tokenize
 import unicodedata
 import zipfile
 import zlib
 
 import av
 
+from videogpt_jax.errors import UserError
 from videogpt_jax.input.recording import BrokenRecordingError
 
 FAULTS = (
@@ -22,6 +25,19 @@ FAULTS = (
 )
 """What decoders, names, permissions and disks raise; anything else is a fault of ours."""
 
+CONTENT_FAULTS = (
+  *FAULTS,
+  LookupError,
+  AttributeError,
+  TypeError,
+  RuntimeError,
+  SyntaxError,
+  tokenize.TokenError,
+  csv.Error,
+)
+"""What readers of arrays, tables and JSON raise where a file is damaged or of another form than it
+says: each bit is taken at its word. For what such files hold alone."""
+
 _REMEDIES = {
   errno.EACCES: 'permission denied; make it readable',
   errno.EIO: 'the disk or the network cannot read it',
@@ -34,6 +50,8 @@ def reason(error: BaseException) -> str:
   """Returns what went wrong, in one line."""
   if isinstance(error, MemoryError):
     return 'too large for the memory'
+  if isinstance(error, KeyError):
+    return printable(f'{error} is missing')
   number = getattr(error, 'errno', None)
   said = _REMEDIES.get(number) or getattr(error, 'strerror', None) or error or type(error).__name__
   return printable(said)
@@ -53,11 +71,11 @@ def _printable(c: str) -> str:
 
 
 @contextlib.contextmanager
-def told(doing: str):
+def told(doing: str, faults: tuple[type[Exception], ...] = FAULTS):
   """Turns the faults of a block into a BrokenRecordingError: 'doing (reason)'."""
   try:
     yield
-  except BrokenRecordingError:
+  except UserError:
     raise
-  except FAULTS as error:
+  except faults as error:
     raise BrokenRecordingError(f'{doing} ({reason(error)})') from error

@@ -7,7 +7,10 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from videogpt_jax.framing import Framing, colour, reframe
+from videogpt_jax.input.faults import told
 from videogpt_jax.input.recording import BrokenRecordingError
+
+_FAULTS = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
 
 
 def frame_of(source: str | os.PathLike | bytes, framing: Framing | None) -> np.ndarray:
@@ -27,8 +30,8 @@ def read_image(source: str | os.PathLike | bytes, background: str = 'white') -> 
   """
   try:
     with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
-      return _shown(image, background)
-  except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+      return shown(image, background)
+  except _FAULTS as error:
     name = '' if isinstance(source, bytes) else f'{os.path.basename(source)}: '
     reason = getattr(error, 'strerror', None) or str(error).split(' <')[0]
     raise BrokenRecordingError(f'{name}no readable picture ({reason})') from error
@@ -40,12 +43,20 @@ def image_size(source: str | os.PathLike | bytes) -> tuple[int, int]:
     with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
       width, height = image.size
       turned = image.getexif().get(0x0112, 1) >= 5  # EXIF's orientation
-  except (OSError, ValueError, SyntaxError) as error:
-    raise BrokenRecordingError(f'no readable picture ({error})') from error
+  except _FAULTS as error:
+    reason = str(error).split(' <')[0]
+    raise BrokenRecordingError(f'no readable picture ({reason})') from error
   return (width, height) if turned else (height, width)
 
 
-def _shown(image, background):
+def stored_size(source: str | os.PathLike) -> tuple[int, int]:
+  """Returns (w, h) of the picture in a file as it is stored; raises as `read_image`."""
+  with told('no readable picture', _FAULTS), Image.open(source) as image:
+    return image.size
+
+
+def shown(image: Image.Image, background: str) -> np.ndarray:
+  """Returns an open picture as a viewer shows it, see `read_image`; raises what Pillow does."""
   if image.mode.startswith('I'):  # 16 bits, or 32 that hold 16
     grey = np.asarray(image).astype(np.int64)
     grey = (grey >> 8 if grey.max(initial=0) > 255 else grey).clip(0, 255).astype(np.uint8)

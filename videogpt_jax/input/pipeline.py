@@ -247,5 +247,5 @@ class _Batches(Iterator[Batch]):
     try:
       return next(self._iterator)
     except tf.errors.OpError as error:
-      reason = re.sub(r'{{.*?}} ', '', error.message.splitlines()[0])
+      reason = re.sub(r'{{.*?}} ', '', error.message.splitlines()[0]).removeprefix('UserError: ')
       raise UserError(f'the data set cannot be read any further: {reason}') from error

@@ -14,7 +14,7 @@ the recording's own.
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 import numpy as np
@@ -103,6 +103,12 @@ class Part:
 
   def frames(self, indices: np.ndarray, framing: Framing | None) -> Iterator[np.ndarray]:
     return self.whole.frames(indices + self.first, framing)
+
+
+def changes_size(sizes: Iterable[tuple[int, int]]) -> str:
+  """Returns the remark about frames of several sizes (w, h)."""
+  sizes = ', '.join(f'{w}x{h}' for w, h in sizes)
+  return f'its frames change size ({sizes}); each is resized for itself'
 
 
 def frame_rate(recording: Recording) -> float | None:

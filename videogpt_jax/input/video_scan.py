@@ -13,7 +13,7 @@ from videogpt_jax.input import faults, heartbeat
 from videogpt_jax.input.film import aspect_of, decode, file_of, is_interlaced, open_film
 from videogpt_jax.input.packets import units_of
 from videogpt_jax.input.picture import shown_size
-from videogpt_jax.input.recording import BrokenRecordingError
+from videogpt_jax.input.recording import BrokenRecordingError, changes_size
 from videogpt_jax.input.video_file import VideoFile
 
 _TELLING = ('mov,mp4,m4a,3gp,3g2,mj2', 'matroska,webm', 'mpegts', 'flv')
@@ -128,8 +128,7 @@ def _by_decoding(address):
     stamps, keys, tick = range(len(stamps)), (), 1 / rate
   sizes = list(dict.fromkeys(sizes.values()))
   if len(sizes) > 1:
-    changes = ', '.join(f'{w}x{h}' for h, w in sizes)
-    fields['remarks'] += (f'its frames change size ({changes}); each is resized for itself',)
+    fields['remarks'] += (changes_size((w, h) for h, w in sizes),)
   if interlaced:
     fields['remarks'] += ('interlaced; it is deinterlaced',)
   return fields | {

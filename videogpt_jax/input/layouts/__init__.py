@@ -16,12 +16,13 @@ from videogpt_jax.input.layouts import (
   videos,
   webdataset,
 )
-from videogpt_jax.input.layouts.layout import Layout, Skipped, some
+from videogpt_jax.input.layouts.layout import Layout, Skipped, count, some
 from videogpt_jax.input.layouts.walk import (
   ARRAYS,
   HDF5,
   IMAGES,
   LISTS,
+  PACKED,
   TARS,
   VIDEOS,
   Tree,
@@ -77,12 +78,16 @@ def recordings_at(path: str) -> list[Recording]:
 @functools.lru_cache(maxsize=8)
 def _find(config) -> Layout:
   tree = look(config.path)
-  for find in (lerobot.find, lists.find):  # these say themselves what there is
-    if layout := find(tree, config):
-      return _settled(layout, tree, config)
-  layout = _most(tree, config)
-  if not (layout and layout.entries):
-    layout = videos.find_by_opening(tree, config) or layout  # files of any other suffix
+  if layout := lerobot.find(tree, config):  # it says itself what there is, and so do lists
+    return _settled(layout, tree, config)
+  layout, unused = lists.find(tree, config)
+  if not layout:
+    layout = _most(tree, config)
+    if not (layout and layout.entries):
+      layout = videos.find_by_opening(tree, config) or layout  # files of any other suffix
+  if unused:
+    layout = layout or Layout('nothing', [])
+    layout = dataclasses.replace(layout, skipped=(*layout.skipped, *unused))
   return _settled(layout, tree, config)
 
 
@@ -103,26 +108,37 @@ def _most(tree, config) -> Layout | None:
   kind = max(found, key=lambda kind: len(found[kind].entries))
   if others := [other for other, layout in found.items() if layout.entries and other != kind]:
     remark = f'{kind} are read, and what lies beside them is not: {some(others)}'
-    return dataclasses.replace(found[kind], remarks=(*found[kind].remarks, remark))
+    return found[kind].remarked(remark)
   return found[kind]
 
 
 def _settled(layout: Layout | None, tree: Tree, config: DatasetConfig) -> Layout:
   """Returns the layout with actions in one form; raises UserError where nothing was found."""
+  packed = tree.named(PACKED)
   if layout is None or not (layout.entries or layout.skipped):
     suffixes = sorted({suffix(name) or '(none)' for name in tree.names})
     what = f'files of kind {" ".join(suffixes[:10])}' if suffixes else 'nothing'
-    raise UserError(
-      f'{printable(config.path)} holds {what}, and no usable clip; name a folder of videos, of '
-      'folders of images or of arrays, a list, or a file of HDF5, NumPy or WebDataset'
+    remedy = (
+      f'unpack {some(map(printable, packed), 3)}'
+      if packed
+      else 'name a folder of videos, of folders of images or of arrays, a list, or a file of HDF5, '
+      'NumPy or WebDataset'
     )
+    raise UserError(f'{printable(config.path)} holds {what}, and no usable clip; {remedy}')
+  if packed:
+    names = some(map(printable, packed), 3)
+    layout = layout.remarked(f'{names}: packed, and not read; unpack what holds recordings')
+  layout = _without_classes(layout)
   entries = {entry.recording.name: entry for entry in layout.entries}
   stored = {name: entry.actions for name, entry in entries.items()}
   n = sum(actions is not None for actions in stored.values())
   if 0 < 2 * n < len(stored) and not config.action_key:
-    remark = f'{n} of {len(stored)} recordings have actions: none are used'
+    remark = (
+      f'{n} of {len(stored)} recordings have actions, and {len(stored) - n} have none: none are '
+      'used; dataset.action_key leaves out those without'
+    )
     plain = [dataclasses.replace(entry, actions=None) for entry in layout.entries]
-    return dataclasses.replace(layout, entries=plain, remarks=(*layout.remarks, remark))
+    return dataclasses.replace(layout, entries=plain).remarked(remark)
   lengths = {name: len(entry.recording) for name, entry in entries.items()}
   actions = settle(stored, lengths, config.action_order)
   if actions is None:
@@ -138,3 +154,20 @@ def _settled(layout: Layout | None, tree: Tree, config: DatasetConfig) -> Layout
     action_dim=actions.dim,
     choices=actions.choices,
   )
+
+
+def _without_classes(layout: Layout) -> Layout:
+  """Leaves out held-out splits without classes, which training has: test lists often say none."""
+  train = [entry.label for entry in layout.entries if entry.split in ('train', None)]
+  if not train or None in train:
+    return layout
+  for split in ('val', 'test'):
+    labels = [entry.label for entry in layout.entries if entry.split == split]
+    if labels and not any(labels):
+      remark = (
+        f'{layout.split_names.get(split, split)} has no classes, which training has: its '
+        f'{count(len(labels), "recording")} {"is" if len(labels) == 1 else "are"} left out'
+      )
+      entries = [entry for entry in layout.entries if entry.split != split]
+      layout = dataclasses.replace(layout, entries=entries).remarked(remark)
+  return layout

@@ -4,9 +4,9 @@ import numpy as np
 
 from videogpt_jax.errors import UserError
 from videogpt_jax.input.config import DatasetConfig
-from videogpt_jax.input.faults import FAULTS, printable
+from videogpt_jax.input.faults import CONTENT_FAULTS, printable, told
 from videogpt_jax.input.layouts.beside import ACTION_KEYS, LABEL_KEYS, beside, choose
-from videogpt_jax.input.layouts.layout import Entry, Layout, Skipped
+from videogpt_jax.input.layouts.layout import Entry, Layout, Skipped, left_out
 from videogpt_jax.input.layouts.stored import Stored, recordings
 from videogpt_jax.input.layouts.walk import (
   ARRAYS,
@@ -16,7 +16,6 @@ from videogpt_jax.input.layouts.walk import (
   stem,
   suffix,
 )
-from videogpt_jax.input.recording import BrokenRecordingError
 
 _VIDEO_KEYS = ('video', 'videos', 'frames', 'images', 'image', 'observations', 'obs')
 
@@ -32,7 +31,7 @@ def find(tree: Tree, config: DatasetConfig) -> Layout | None:
     return None
   where = places(names, by_file=True)
   everything = frozenset(tree.names)
-  entries, skipped = [], list(tree.closed)
+  entries, skipped, problems = [], list(tree.closed), []
   several = False
   for name in names:
     place = where[name]
@@ -41,8 +40,8 @@ def find(tree: Tree, config: DatasetConfig) -> Layout | None:
       continue
     try:
       found = _read(tree, name, config, everything)
-    except BrokenRecordingError as error:
-      skipped.append(Skipped(printable(name), str(error)))
+    except UserError as error:
+      problems.append((printable(name), error))
       continue
     several |= len(found) > 1
     entries += [
@@ -52,6 +51,7 @@ def find(tree: Tree, config: DatasetConfig) -> Layout | None:
   kind = (
     'in one array' if several and len(names) == 1 else 'in arrays' if several else 'an array each'
   )
+  skipped += left_out(problems, entries)
   return Layout(kind, entries, skipped, split_names=split_folders(names))
 
 
@@ -78,11 +78,7 @@ def _read(tree, name, config, everything):
     made = recordings(printable(name), Stored(path), config.axes)
     actions, labels = found.actions, found.label
   else:
-    try:
-      file = np.load(path)
-    except FAULTS as error:
-      raise BrokenRecordingError(f'cannot be read ({error})') from error
-    with file:
+    with told('cannot be read', CONTENT_FAULTS), np.load(path) as file:
       key = _video_key(file, config.video_key, path)
       made = recordings(printable(name), Stored(path, key), config.axes)
       action_key = choose(file.files, config.action_key, ACTION_KEYS, path)

@@ -1,15 +1,19 @@
 """Actions and labels beside a recording: in a.npy, a.npz, a.csv, a.jsonl, a.json or a.cls."""
 
 import csv
+import io
 import json
+import os
 import pathlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from videogpt_jax.errors import UserError
-from videogpt_jax.input.faults import FAULTS
+from videogpt_jax.input.faults import CONTENT_FAULTS, printable, told
+from videogpt_jax.input.layouts.text import text_of
+from videogpt_jax.input.recording import BrokenRecordingError
 
 ACTION_KEYS = ('actions', 'action')
 LABEL_KEYS = ('label', 'class', 'labels')
@@ -34,34 +38,57 @@ def beside(root: pathlib.Path, stem: str, names: Collection[str], action_key: st
     names: all files of the data set.
     action_key: array, key or columns (divided by commas) of the actions; '' finds them by name.
   Raises:
-    UserError: such a file cannot be read, or has no such key.
+    BrokenRecordingError: such a file cannot be read.
+    UserError: none has the key.
   """
-  actions = label = None
-  for pattern in _STEMS:
-    for suffix in _SUFFIXES:
-      name = pattern.format(stem) + suffix
-      if name in names:
-        found = read(suffix, (root / name).read_bytes(), action_key, str(root / name))
-        actions = found.actions if actions is None else actions
-        label = label or found.label
+  there = (pattern.format(stem) + suffix for pattern in _STEMS for suffix in _SUFFIXES)
+  return gather(((name, _content(root / name)) for name in there if name in names), action_key)
+
+
+def gather(files: Iterable[tuple[str, bytes]], action_key: str) -> Beside:
+  """Returns what some files say together, each given by its name and content: the first that does.
+
+  Raises:
+    BrokenRecordingError: one cannot be read.
+    UserError: none has the key.
+  """
+  actions = label = lacking = None
+  for name, content in files:
+    suffix, shown = os.path.splitext(name)[1].lower(), printable(name)
+    try:
+      found = read(suffix, content, action_key, shown)
+    except BrokenRecordingError:
+      raise
+    except UserError as error:  # another file may have it
+      lacking = lacking or error
+      found = Beside(label=read(suffix, content, '', shown).label)
+    actions = found.actions if actions is None else actions
+    label = label or found.label
+  if actions is None and lacking:
+    raise lacking
   return Beside(actions, label)
+
+
+def _content(file: pathlib.Path) -> bytes:
+  with told(f'{printable(file.name)} cannot be read'):
+    return file.read_bytes()
 
 
 def read(suffix: str, content: bytes, action_key: str, name: str) -> Beside:
   """Reads a file that lies beside a recording, given by its suffix and content.
 
   Raises:
-    UserError: it cannot be read, or has no such key.
+    BrokenRecordingError: it cannot be read.
+    UserError: it has no such key.
   """
-  import io
 
-  try:
+  with told(f'{name} cannot be read', CONTENT_FAULTS):
     if suffix == '.npy':
       return Beside(np.load(io.BytesIO(content)))
     if suffix == '.npz':
       with np.load(io.BytesIO(content)) as file:
         return _of_mapping(dict(file), action_key, name)
-    text = content.decode('utf-8-sig')
+    text = text_of(content)
     if suffix == '.cls':
       return Beside(label=text.strip())
     if suffix == '.csv':
@@ -75,17 +102,17 @@ def read(suffix: str, content: bytes, action_key: str, name: str) -> Beside:
       if isinstance(value, list)
       else _of_mapping(value, action_key, name)
     )
-  except UserError:
-    raise
-  except (*FAULTS, KeyError) as error:
-    raise UserError(f'{name} cannot be read: {error}') from error
 
 
 def _of_frames(frames, action_key, name) -> Beside:
   if not frames or not isinstance(frames[0], Mapping):
     return Beside(np.array(frames))
   key = choose(frames[0], action_key, ACTION_KEYS, name)
-  return Beside(None if key is None else np.array([frame[key] for frame in frames]))
+  if key is None:
+    return Beside()
+  if lacking := [i for i, frame in enumerate(frames) if key not in frame]:
+    raise BrokenRecordingError(f'{name} has no {key!r} for frame {lacking[0]}')
+  return Beside(np.array([frame[key] for frame in frames]))
 
 
 def _of_mapping(values: Mapping[str, Any], action_key, name) -> Beside:
@@ -123,6 +150,8 @@ def _of_rows(rows, action_key, name):
   columns = wanted or [column for column in head if column.lower().startswith('action')]
   columns = columns or [column for column in head if column.lower() not in _COUNTERS]
   places = [head.index(column) for column in columns]
+  if short := [i for i, row in enumerate(rows) if len(row) <= max(places, default=0)]:
+    raise BrokenRecordingError(f'{name} has too few columns in row {short[0]}')
   return _numbers([[row[place] for place in places] for row in rows])
 
 

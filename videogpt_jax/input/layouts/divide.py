@@ -53,7 +53,8 @@ def divide(layout: Layout, config: DatasetConfig) -> Divided:
       entries.append(entry)
   if config.broken == 'stop' and (unread := [*layout.skipped, *_broken(layout, config)]):
     raise UserError(
-      f'{len(unread)} recordings cannot be used: {some(map(str, unread), 3)}; remove them, or set '
+      f'{count(len(unread), "recording")} cannot be used: {some(map(str, unread), 3)}; remove '
+      f'{"it" if len(unread) == 1 else "them"}, or set '
       "dataset.broken to 'skip'"
     )
   about_files = about((entry.recording for entry in entries), config)

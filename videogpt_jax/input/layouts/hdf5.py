@@ -13,9 +13,9 @@ import numpy as np
 
 from videogpt_jax.errors import UserError
 from videogpt_jax.input.config import DatasetConfig
-from videogpt_jax.input.faults import printable
+from videogpt_jax.input.faults import CONTENT_FAULTS, printable
 from videogpt_jax.input.layouts.beside import ACTION_KEYS, LABEL_KEYS
-from videogpt_jax.input.layouts.layout import Entry, Layout, Skipped, some
+from videogpt_jax.input.layouts.layout import Entry, Layout, Skipped, left_out, some
 from videogpt_jax.input.layouts.stored import ArrayRecording, Stored, recordings
 from videogpt_jax.input.layouts.walk import HDF5, Tree, places, split_folders, split_name
 from videogpt_jax.input.recording import BrokenRecordingError
@@ -31,7 +31,7 @@ def find(tree: Tree, config: DatasetConfig) -> Layout | None:
   if not names:
     return None
   where = places(names, by_file=True)
-  entries, skipped, remarks = [], list(tree.closed), []
+  entries, skipped, remarks, problems = [], list(tree.closed), [], []
   for name in names:
     place, path = where[name], str(tree.root / name)
     if place is None:
@@ -40,14 +40,17 @@ def find(tree: Tree, config: DatasetConfig) -> Layout | None:
     try:
       with h5py.File(path) as file:
         found, more, remark = _read(file, path, printable(name), place, config)
-    except (OSError, RuntimeError) as error:
-      skipped.append(
-        Skipped(printable(name), f'no HDF5, or cut short ({str(error).split(" (")[0]})')
-      )
+    except UserError as error:
+      problems.append((printable(name), error))
+      continue
+    except CONTENT_FAULTS as error:
+      why = printable(str(error).split(' (')[0])
+      skipped.append(Skipped(printable(name), f'no HDF5, or cut short ({why})'))
       continue
     entries += found
     skipped += more
     remarks += [line for line in remark if line not in remarks]
+  skipped += left_out(problems, entries)
   kind = 'in one HDF5 file' if len(names) == 1 else 'in HDF5 files'
   return Layout(kind, entries, skipped, remarks=remarks, split_names=split_folders(names))
 

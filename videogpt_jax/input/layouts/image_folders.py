@@ -1,6 +1,10 @@
-"""A folder of numbered images per recording, with or without splits and classes above them."""
+"""A folder of numbered images per recording, with or without splits and classes above them.
+
+An animated picture is a recording of its own.
+"""
 
 import collections
+import contextlib
 import dataclasses
 import itertools
 import pathlib
@@ -9,12 +13,14 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from videogpt_jax.errors import UserError
 from videogpt_jax.framing import Framing
+from videogpt_jax.input.animation import SUFFIXES, Animation, animation
 from videogpt_jax.input.config import DatasetConfig
 from videogpt_jax.input.faults import printable
-from videogpt_jax.input.images import frame_of, image_size
+from videogpt_jax.input.images import frame_of, image_size, stored_size
 from videogpt_jax.input.layouts.beside import beside
-from videogpt_jax.input.layouts.layout import Entry, Layout, Skipped, some
+from videogpt_jax.input.layouts.layout import Entry, Layout, Skipped, left_out, some
 from videogpt_jax.input.layouts.walk import (
   IMAGES,
   Tree,
@@ -22,8 +28,14 @@ from videogpt_jax.input.layouts.walk import (
   places,
   split_folders,
   stem,
+  suffix,
 )
-from videogpt_jax.input.recording import BrokenRecordingError
+from videogpt_jax.input.recording import BrokenRecordingError, changes_size
+
+_MIN_SIZES, _MAX_SIZES = 3, 20_000
+"""Images whose size is looked at: at least so many of each recording, at most so many in all."""
+
+_ALONE = 'a picture alone, which is no recording'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +46,8 @@ class Images:
     name: path of the folder.
     folder: where it lies.
     files: names of the images, in the order of their numbers.
-    size: (h, w) of the first.
+    size: (h, w) of all; None if it changes.
+    remarks: what to know about its pixels, one line each.
   """
 
   name: str
@@ -42,6 +55,7 @@ class Images:
   files: Sequence[str]
   size: tuple[int, int] | None = None
   times: np.ndarray | None = None
+  remarks: tuple[str, ...] = ()
 
   def __len__(self) -> int:
     return len(self.files)
@@ -53,48 +67,89 @@ class Images:
 
 def find(tree: Tree, config: DatasetConfig) -> Layout | None:
   """Returns the folders that hold images, if any does."""
-  recordings, remarks, skipped = [], [], []
-  for folder, images in _by_folder(tree.named(IMAGES)).items():
+  files = tree.named(IMAGES)
+  most = max(_MIN_SIZES, _MAX_SIZES * len(_by_folder(files)) // max(len(files), 1))
+  recordings, remarks, skipped = {}, [], []
+  for folder, images in _by_folder(files).items():
     series = number(images)
-    for key, files in series.items():
+    for key, names in series.items():
+      if moving := _animations(tree.root, folder, names):
+        recordings |= moving
+        continue
       name = '/'.join(filter(None, (folder, key if len(series) > 1 else '')))
       name = printable(name or tree.root.name)
-      if len(files) == 1:
+      if len(names) == 1:
+        skipped.append(Skipped(printable('/'.join(filter(None, (folder, names[0])))), _ALONE))
         continue
       try:
-        size = image_size(tree.root / folder / files[0])
+        size, odd = _sizes(tree.root / folder, names, most)
       except BrokenRecordingError as error:
-        skipped.append(Skipped(name, f'{printable(files[0])}: {error}'))
+        skipped.append(Skipped(name, str(error)))
         continue
-      remarks += gaps(name, files)
-      recordings.append((folder, Images(name, tree.root / folder, tuple(files), size)))
-  if not recordings:
+      remarks += gaps(name, names)
+      images = Images(name, tree.root / folder, tuple(names), size, remarks=odd)
+      recordings[name] = (folder, images)
+  if not (recordings or skipped):
     return None
-  where = places([recording.name for _, recording in recordings])
-  names = frozenset(tree.names)
-  entries = []
-  for folder, recording in sorted(recordings, key=lambda found: found[1].name):
-    place = where[recording.name]
+  where, names = places(list(recordings)), frozenset(tree.names)
+  entries, problems = [], []
+  for name, (beside_name, recording) in sorted(recordings.items()):
+    place = where[name]
     if place is None:
-      skipped.append(Skipped(recording.name, 'lies beside the folders of the splits'))
+      skipped.append(Skipped(name, 'lies beside the folders of the splits'))
       continue
-    found = beside(tree.root, folder, names, config.action_key)
+    try:
+      found = beside(tree.root, beside_name, names, config.action_key)
+    except UserError as error:
+      problems.append((name, error))
+      continue
     entries.append(Entry(recording, place.split, place.label or found.label, found.actions))
+  moving = [isinstance(entry.recording, Animation) for entry in entries]
   return Layout(
-    'a folder of frames each',
+    'an animated picture each' if any(moving) and all(moving) else 'a folder of frames each',
     entries,
-    (*tree.closed, *skipped),
+    (*tree.closed, *skipped, *left_out(problems, entries)),
     remarks=remarks,
     split_names=split_folders(list(where)),
   )
 
 
-def photo(path: pathlib.Path) -> Images:
-  """Returns an image file as a recording of one frame.
+def _animations(root, folder, names) -> dict[str, tuple[str, Animation]]:
+  """Returns the recordings in animated pictures, if the first moves, with what they are called."""
+  paths = [f'{folder}/{name}' if folder else name for name in names]
+  if suffix(names[0]) not in SUFFIXES or animation(root / paths[0], '') is None:
+    return {}
+  found = [(path, animation(root / path, printable(path))) for path in paths]
+  return {moving.name: (stem(path), moving) for path, moving in found if moving}
+
+
+def _sizes(folder, names, most) -> tuple[tuple[int, int] | None, tuple[str, ...]]:
+  """Returns the (h, w) of all images or None, and a remark if it changes, by some of them.
+
+  Raises:
+    BrokenRecordingError: the first is no image.
+  """
+  try:
+    size = image_size(folder / names[0])
+  except BrokenRecordingError as error:
+    raise BrokenRecordingError(f'{printable(names[0])}: {error}') from error
+  sizes = {}
+  for name in names[:: -(-len(names) // most)]:
+    with contextlib.suppress(BrokenRecordingError):  # reported where it is read
+      sizes.setdefault(stored_size(folder / name), name)
+  if len(sizes) < 2:
+    return size, ()
+  return None, (changes_size(sizes),)
+
+
+def photo(path: pathlib.Path) -> Images | Animation:
+  """Returns an image file as a recording: of one frame, unless it moves.
 
   Raises:
     BrokenRecordingError: it is no image.
   """
+  if suffix(path.name) in SUFFIXES and (moving := animation(path, path.name)):
+    return moving
   return Images(path.name, path.parent, (path.name,), image_size(path))
 
 

@@ -5,13 +5,13 @@ Letters: n frames of a recording; A size of an action.
 
 import collections
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from videogpt_jax.errors import UserError
-from videogpt_jax.input.recording import Recording
+from videogpt_jax.input.recording import BrokenRecordingError, Recording
 
 SPLITS = ('train', 'val', 'test')
 
@@ -24,6 +24,21 @@ class Skipped(NamedTuple):
 
   def __str__(self) -> str:
     return f'{self.name}: {self.reason}'
+
+
+def left_out(
+  problems: Iterable[tuple[str, UserError]], entries: Collection['Entry']
+) -> list[Skipped]:
+  """Returns recordings that are left out for a problem each, by name.
+
+  Raises:
+    UserError: none is left, and not for broken files alone: a setting is wrong.
+  """
+  problems = list(problems)
+  wrong = [error for _, error in problems if not isinstance(error, BrokenRecordingError)]
+  if wrong and not entries:
+    raise wrong[0]
+  return [Skipped(name, str(error)) for name, error in problems]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +82,10 @@ class Layout:
   action_dim: int | None = None
   choices: bool = False
   split_names: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+  def remarked(self, remark: str) -> 'Layout':
+    """Returns the layout with one more remark."""
+    return dataclasses.replace(self, remarks=(*self.remarks, remark))
 
   def classes(self) -> tuple[str, ...] | None:
     """Returns the classes of the training recordings, or None.

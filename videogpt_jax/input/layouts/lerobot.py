@@ -11,13 +11,16 @@ import numpy as np
 
 from videogpt_jax.errors import UserError
 from videogpt_jax.input.config import DatasetConfig
+from videogpt_jax.input.faults import CONTENT_FAULTS, told
 from videogpt_jax.input.layouts.layout import Entry, Layout, Skipped, some
 from videogpt_jax.input.layouts.parquet import ParquetImages, columns, table
+from videogpt_jax.input.layouts.text import text_of
 from videogpt_jax.input.layouts.walk import Tree, split_name
 from videogpt_jax.input.recording import BrokenRecordingError, Part
 from videogpt_jax.input.video_index import index
 
 _INFO = 'meta/info.json'
+_MISSING = 'is missing'
 
 
 def find(tree: Tree, config: DatasetConfig) -> Layout | None:
@@ -28,22 +31,22 @@ def find(tree: Tree, config: DatasetConfig) -> Layout | None:
   """
   if _INFO not in tree.names:
     return None
-  try:
-    info = json.loads((tree.root / _INFO).read_text())
-  except ValueError as error:
-    raise UserError(f'{tree.root / _INFO} cannot be read ({error})') from error
-  if 'features' not in info or 'data_path' not in info:
+  with told(f'{tree.root / _INFO} cannot be read', CONTENT_FAULTS):
+    info = json.loads(text_of((tree.root / _INFO).read_bytes()))
+  if not isinstance(info, dict) or not info.keys() & {'codebase_version', 'data_path'}:
     return None
-  camera, remarks = _camera(info['features'], config.video_key, tree.root)
-  action_key = config.action_key or ('action' if 'action' in info['features'] else '')
-  if action_key and action_key not in info['features']:
-    raise UserError(
-      f'dataset.action_key ({action_key}) is no feature of {tree.root}; there are '
-      f'{", ".join(info["features"])}'
-    )
-  episodes = _episodes(tree, info)
-  videos = _videos(tree, info, camera, episodes)
-  splits, tasks = _splits(info), _tasks(episodes)
+  with told(f'{tree.root / "meta"} does not describe a LeRobot data set', CONTENT_FAULTS):
+    camera, remarks = _camera(info['features'], config.video_key, tree.root)
+    action_key = config.action_key or ('action' if 'action' in info['features'] else '')
+    if action_key and action_key not in info['features']:
+      raise UserError(
+        f'dataset.action_key ({action_key}) is no feature of {tree.root}; there are '
+        f'{", ".join(info["features"])}'
+      )
+    info['fps'] = float(info['fps'])
+    episodes = _episodes(tree, info)
+    videos = _videos(tree, info, camera, episodes)
+    splits, tasks = _splits(info), _tasks(episodes)
   entries, skipped = [], []
   for number, episode in sorted(episodes.items()):
     name = f'episode {number}'
@@ -85,7 +88,7 @@ def _camera(features, wanted, root) -> tuple[str, list[str]]:
 def _episodes(tree, info) -> dict[int, dict[str, Any]]:
   """Returns what is known of each episode, by its number."""
   if 'meta/episodes.jsonl' in tree.names:
-    lines = (tree.root / 'meta/episodes.jsonl').read_text().splitlines()
+    lines = text_of((tree.root / 'meta/episodes.jsonl').read_bytes()).splitlines()
     found = [json.loads(line) for line in lines if line.strip()]
   else:
     files = [n for n in tree.names if n.startswith('meta/episodes/') and n.endswith('.parquet')]
@@ -126,7 +129,7 @@ def _videos(tree, info, camera, episodes):
     return None
   names = sorted({_video(info, camera, episode) for episode in episodes.values()})
   there = {name: str(tree.root / name) for name in names if (tree.root / name).is_file()}
-  return dict.fromkeys(names, 'is missing') | index(tree.root, there)
+  return dict.fromkeys(names, _MISSING) | index(tree.root, there)
 
 
 def _part(videos, info, camera, episode, name):
@@ -134,12 +137,13 @@ def _part(videos, info, camera, episode, name):
   file = _video(info, camera, episode)
   whole, length = videos[file], episode['length']
   if isinstance(whole, str):
-    raise BrokenRecordingError(f'{file}: {whole}')
+    raise BrokenRecordingError(f'{file} {"" if whole == _MISSING else "cannot be used: "}{whole}')
   begin = episode.get(f'videos/{camera}/from_timestamp', 0.0)
   first = int(np.searchsorted(whole.times, begin - 0.5 / info['fps']))
   if first + length > len(whole):
+    fault = f'breaks off: {whole.fault}' if whole.fault else f'has {len(whole)} frames'
     raise BrokenRecordingError(
-      f'{file} has {len(whole)} frames, the episode is frames {first} to {first + length - 1}'
+      f'{file} {fault}; the episode is {length} frames from {begin:g} s on'
     )
   return Part(name, whole, first, length)
 

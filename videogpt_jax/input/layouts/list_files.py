@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from videogpt_jax.errors import UserError
+from videogpt_jax.input.faults import CONTENT_FAULTS, told
+from videogpt_jax.input.layouts.text import text_of
 from videogpt_jax.input.layouts.walk import VIDEOS, split_name, suffix
 
 USUAL = {
@@ -50,30 +52,28 @@ def parse_columns(text: str) -> dict[str, str]:
 
 
 def read_rows(file: pathlib.Path, columns: Mapping[str, str]) -> list[Row]:
-  """Returns the recordings that a list names; none if the file is no list.
+  """Returns the recordings that a list names; none if the file says something else.
 
   Args:
     file: the list.
     columns: names of the columns that hold the path, the label and the split.
   Raises:
+    BrokenRecordingError: the file cannot be read.
     UserError: a column of `columns` is missing; the message lists those there are.
   """
-  try:
-    text = file.read_text('utf-8-sig', errors='surrogateescape')
+  with told('cannot be read as a list', CONTENT_FAULTS):
+    text = text_of(file.read_bytes(), errors='surrogateescape')
     kind = suffix(file.name)
     if kind == '.json':
       return list(_of_json(json.loads(text), columns, file))
     if kind == '.jsonl':
-      return list(_of_json([json.loads(line) for line in text.splitlines() if line], columns, file))
+      lines = [json.loads(line) for line in text.splitlines() if line.strip()]
+      return list(_of_json(lines, columns, file))
     if kind == '.txt':
       return list(_of_text(text.splitlines()))
     lines = text.splitlines()
     delimiter = max(',;\t', key=(lines or [''])[0].count)
     return list(_of_table(lines, delimiter, columns, file))
-  except UserError:
-    raise
-  except (ValueError, OSError, csv.Error):
-    return []
 
 
 def _of_table(lines, delimiter, columns, file) -> Iterator[Row]:
@@ -131,7 +131,8 @@ def _of_json(value, columns, file) -> Iterator[Row]:
     return
   if not isinstance(value, Mapping):
     return
-  value = value.get('database', value)  # ActivityNet
+  inside = value.get('database')  # ActivityNet
+  value = inside if isinstance(inside, Mapping) else value
   for key, item in value.items():
     if isinstance(item, list) and split_name(key):
       yield from (row._replace(split=row.split or key) for row in _of_records(item, columns, file))

@@ -14,10 +14,11 @@ from collections.abc import Mapping, Sequence
 
 from videogpt_jax.errors import UserError
 from videogpt_jax.input.config import DatasetConfig
-from videogpt_jax.input.faults import printable
+from videogpt_jax.input.faults import printable, told
 from videogpt_jax.input.layouts import arrays, image_folders, videos
-from videogpt_jax.input.layouts.layout import Layout, Skipped, count, some
+from videogpt_jax.input.layouts.layout import Entry, Layout, Skipped, count, left_out, some
 from videogpt_jax.input.layouts.list_files import Row, parse_columns, read_rows
+from videogpt_jax.input.layouts.text import text_of
 from videogpt_jax.input.layouts.walk import (
   ARRAYS,
   IMAGES,
@@ -36,17 +37,16 @@ _MAX_LISTS = 50  # more files of this kind belong to one recording each
 _STRICTEST = ('test', 'val', 'train', None)  # of a recording in two splits
 
 
-def find(tree: Tree, config: DatasetConfig) -> Layout | None:
-  """Returns the recordings that lists name, if there are any.
+def find(tree: Tree, config: DatasetConfig) -> tuple[Layout | None, list[Skipped]]:
+  """Returns the recordings that lists name, if there are any, and lists that are of no use.
 
   Raises:
-    UserError: the one list, or a column in it, names nothing that is there.
+    UserError: the one list, or a column in all of them, names nothing that is there.
   """
   names = _candidates(tree)
   if not names:
-    return None
-  columns = parse_columns(config.columns)
-  read = {name: rows for name in names if (rows := read_rows(tree.root / name, columns))}
+    return None, []
+  read, unused = _read(tree, names, parse_columns(config.columns))
   read, remarks = _one_of_the_official(read)
   finder = _Finder(look(str(tree.root)) if tree.lone else tree)
   units, missing = {}, {}
@@ -55,17 +55,41 @@ def find(tree: Tree, config: DatasetConfig) -> Layout | None:
     if _is_list(found):
       missing |= {row.paths[0]: name for row, unit in found if not unit}
       _merge(units, [(unit, _finished(row, name)) for row, unit in found if unit], remarks)
+    elif _says_it_is_one(name, rows):
+      unused.append(Skipped(printable(name), _none_there(rows)))
   if units and (tree.lone or config.columns or finder.covers(units, read)):
-    return _layout(finder, units, missing, remarks, config)
+    return _layout(finder, units, missing, remarks, config), unused
   if tree.lone:
-    listed = [row.paths[0] for rows in read.values() for row in rows]
-    raise UserError(
-      f'{tree.root / names[0]} names {count(len(listed), "file")}, none of which is there: '
-      f'{some(listed, 3)}; paths are relative to the list, dataset.columns says where they stand'
-      if listed
-      else f'{tree.root / names[0]} names no recordings; it must have a path in each line'
-    )
-  return None
+    rows = read.get(names[0])
+    problem = _none_there(rows) if rows else 'names no recordings; it must have a path in each line'
+    raise UserError(f'{printable(tree.root / names[0])} {unused[0].reason if unused else problem}')
+  return None, unused
+
+
+def _read(tree, names, columns) -> tuple[dict[str, list[Row]], list[Skipped]]:
+  """Returns the rows of lists, by name, and those that cannot be read."""
+  read, problems = {}, []
+  for name in names:
+    try:
+      read[name] = read_rows(tree.root / name, columns)
+    except UserError as error:
+      problems.append((printable(name), error))
+  read = {name: rows for name, rows in read.items() if rows}
+  return read, left_out(problems, read)
+
+
+def _says_it_is_one(name: str, rows: Sequence[Row]) -> bool:
+  """Whether a file looks like a list, though nothing that it names is there."""
+  n = sum(1 for row in rows if suffix(row.paths[0]) in VIDEOS | ARRAYS)
+  return 2 * n > len(rows) or (suffix(name) != '.txt' and split_of_file(name) is not None)
+
+
+def _none_there(rows: Sequence[Row]) -> str:
+  listed = [printable(row.paths[0]) for row in rows]
+  return (
+    f'names {count(len(listed), "file")}, none of which is there: {some(listed, 3)}; paths are '
+    'relative to the list, dataset.columns says where they stand'
+  )
 
 
 def _is_list(found) -> bool:
@@ -179,18 +203,16 @@ def _layout(finder, units, missing, remarks, config) -> Layout:
     raise UserError(f'{tree.root}: the lists name no videos, images or arrays')
   classes = _class_index(finder.tree)
   rows = {printable(unit): row for unit, row in units.items()}
+  has_labels = any(_label(row, classes) for row in rows.values())
   entries, skipped = [], list(found.skipped)
   for entry in found.entries:
     row = rows.get(entry.recording.name) or rows.get(entry.recording.name.partition('[')[0])
     if row is None:
       continue
-    label = _label(row, classes) or entry.label
+    label = _label(row, classes) if has_labels else entry.label
     entries.append(dataclasses.replace(entry, split=row.split or entry.split, label=label))
-  for field, what in (('label', 'class'), ('split', 'split')):
-    has = {entry.recording.name for entry in entries if getattr(entry, field)}
-    lacking = [entry.recording.name for entry in entries if has and entry.recording.name not in has]
-    skipped += [Skipped(name, f'has no {what} in its list') for name in lacking]
-    entries = [entry for entry in entries if not has or entry.recording.name in has]
+  entries, incomplete = _complete(entries)
+  skipped += incomplete
   skipped += [
     Skipped(printable(path), f'is missing, {name} names it') for path, name in missing.items()
   ]
@@ -199,6 +221,23 @@ def _layout(finder, units, missing, remarks, config) -> Layout:
   names = tuple(classes.values()) or None
   kind = f'{found.kind}, by a list'
   return Layout(kind, entries, skipped, names, [*remarks, *found.remarks])
+
+
+def _complete(entries: Sequence[Entry]) -> tuple[list[Entry], list[Skipped]]:
+  """Returns those with a split, if any has one, and with a class, if others of the split have one.
+
+  The lists of a split may leave all classes out.
+  """
+  has_splits, labelled = any(e.split for e in entries), {e.split for e in entries if e.label}
+  kept, skipped = [], []
+  for entry in entries:
+    if has_splits and not entry.split:
+      skipped.append(Skipped(entry.recording.name, 'has no split in its list'))
+    elif entry.split in labelled and not entry.label:
+      skipped.append(Skipped(entry.recording.name, 'has no class in its list'))
+    else:
+      kept.append(entry)
+  return kept, skipped
 
 
 def _narrow(finder, units) -> tuple[Tree, dict[str, Row]]:
@@ -241,7 +280,9 @@ def _class_index(tree) -> dict[str, str]:
   """Returns UCF-101's classInd.txt: names by number, in order."""
   for name in tree.names:
     if os.path.basename(name).lower() == 'classind.txt':
-      words = [line.split() for line in (tree.root / name).read_text().splitlines()]
+      with told(f'{name} cannot be read'):
+        lines = text_of((tree.root / name).read_bytes()).splitlines()
+      words = [line.split() for line in lines]
       return {word[0]: word[1] for word in words if len(word) == 2}
   return {}
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from videogpt_jax.framing import Framing
+from videogpt_jax.input.faults import CONTENT_FAULTS, told
 from videogpt_jax.input.images import frame_of
 from videogpt_jax.input.recording import BrokenRecordingError
 
@@ -24,12 +25,8 @@ def table(path: str, wanted: Sequence[str] | None = None):
   Raises:
     BrokenRecordingError: the file is missing, damaged, or lacks a column.
   """
-  import pyarrow
-
-  try:
+  with told(f'{os.path.basename(path)} cannot be read', CONTENT_FAULTS):
     return _open(path).read(wanted and list(wanted))
-  except (OSError, pyarrow.ArrowException, KeyError) as error:
-    raise BrokenRecordingError(f'{os.path.basename(path)} cannot be read ({error})') from error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,14 +61,12 @@ class ParquetImages:
       yield frame_of(self._content(self.first + int(i)), framing)
 
   def _content(self, row) -> bytes:
-    try:
+    with told(f'row {row} cannot be read', CONTENT_FAULTS):
       changed = os.stat(self.path).st_mtime_ns
       starts = _group_starts(self.path, changed)
       group = int(np.searchsorted(starts, row, side='right')) - 1
       images = _group(self.path, self.column, group, changed)
       value = images[row - int(starts[group])].as_py()
-    except (OSError, ValueError, IndexError) as error:  # pyarrow's errors are among them
-      raise BrokenRecordingError(f'row {row} cannot be read ({error})') from error
     content = value['bytes'] if isinstance(value, dict) else value
     if not content:
       raise BrokenRecordingError(f'row {row} has no image')

@@ -16,7 +16,7 @@ import numpy as np
 
 from videogpt_jax.errors import UserError
 from videogpt_jax.framing import Framing, reframe
-from videogpt_jax.input.faults import FAULTS
+from videogpt_jax.input.faults import CONTENT_FAULTS, reason
 from videogpt_jax.input.images import read_image
 from videogpt_jax.input.recording import BrokenRecordingError
 
@@ -43,8 +43,8 @@ class Stored:
     """
     try:
       return _open(self, os.stat(self.path).st_mtime_ns)
-    except (*FAULTS, KeyError) as error:
-      raise BrokenRecordingError(f'cannot be read ({error})') from error
+    except CONTENT_FAULTS as error:
+      raise BrokenRecordingError(f'cannot be read ({reason(error)})') from error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,8 +90,8 @@ class ArrayRecording:
     place = {'N': self.number, 'T': i}
     try:
       frame = np.asarray(array[tuple(place.get(axis, slice(None)) for axis in self.axes)])
-    except (*FAULTS, IndexError, KeyError) as error:
-      raise BrokenRecordingError(f'frame {i} cannot be read ({error})') from error
+    except CONTENT_FAULTS as error:
+      raise BrokenRecordingError(f'frame {i} cannot be read ({reason(error)})') from error
     if self.axes == 'T':
       return read_image(frame.tobytes())
     left = [axis for axis in self.axes if axis in 'HWC']

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
+from videogpt_jax.errors import UserError
 from videogpt_jax.input.config import DatasetConfig
 from videogpt_jax.input.faults import printable
 from videogpt_jax.input.layouts.beside import beside
-from videogpt_jax.input.layouts.layout import Entry, Layout, Skipped
+from videogpt_jax.input.layouts.layout import Entry, Layout, Skipped, left_out
 from videogpt_jax.input.layouts.walk import (
   NO_VIDEOS,
   VIDEOS,
@@ -32,16 +33,21 @@ def find_by_opening(tree: Tree, config: DatasetConfig) -> Layout | None:
   videos, skipped = open_videos(tree, names)
   where = places([name for name in names if name in videos or suffix(name) in VIDEOS])
   everything = frozenset(tree.names)
-  entries, closed = [], list(tree.closed)
+  entries, closed, problems = [], list(tree.closed), []
   for name, recording in videos.items():
     place = where[name]
     if place is None:
       skipped.append(Skipped(printable(name), 'lies beside the folders of the splits'))
       continue
-    found = beside(tree.root, stem(name), everything, config.action_key)
+    try:
+      found = beside(tree.root, stem(name), everything, config.action_key)
+    except UserError as error:
+      problems.append((printable(name), error))
+      continue
     label = place.label and printable(place.label)
     entries.append(Entry(recording, place.split, label or found.label, found.actions))
-  return Layout('a video file each', entries, (*closed, *skipped), split_names=split_folders(names))
+  skipped = (*closed, *skipped, *left_out(problems, entries))
+  return Layout('a video file each', entries, skipped, split_names=split_folders(names))
 
 
 def open_videos(tree: Tree, names: Sequence[str]) -> tuple[dict[str, Recording], list[Skipped]]:

@@ -24,15 +24,16 @@ ARRAYS = _suffixes('npy npz')
 HDF5 = _suffixes('h5 hdf hdf5')
 LISTS = _suffixes('csv json jsonl tsv txt')
 TARS = _suffixes('tar')
+PACKED = _suffixes('7z bz2 gz rar tbz2 tgz txz xz zip zst')
 _OTHERS = _suffixes(
   'bin cls db doc docx flac html ini ipynb lock log m4a md mp3 parquet pdf pickle pkl pt pth py '
-  'pyc rst safetensors sh srt sqlite tfrecord tgz toml vtt wav xls xlsx xml yaml yml zip'
+  'pyc rst safetensors sh srt sqlite tfrecord toml vtt wav xls xlsx xml yaml yml'
 )
-NO_VIDEOS = IMAGES | ARRAYS | HDF5 | LISTS | TARS | _OTHERS
+NO_VIDEOS = IMAGES | ARRAYS | HDF5 | LISTS | TARS | PACKED | _OTHERS
 """Suffixes of files that are not tried as videos. Every other file is, whatever its suffix."""
 
 _SPLITS = {'train': 'train', 'training': 'train', 'test': 'test', 'testing': 'test'}
-_SPLITS |= dict.fromkeys(('val', 'valid', 'validate', 'validation'), 'val')
+_SPLITS |= dict.fromkeys(('val', 'valid', 'validate', 'validation', 'dev'), 'val')
 _SPLIT_FILE = re.compile(
   rf'(?:.*[-_.])?({"|".join(sorted(_SPLITS, key=len, reverse=True))})(?:list)?(?![a-z])', re.I
 )

@@ -14,12 +14,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from videogpt_jax.errors import UserError
 from videogpt_jax.framing import Framing
 from videogpt_jax.input.config import DatasetConfig
 from videogpt_jax.input.faults import printable
 from videogpt_jax.input.images import frame_of
-from videogpt_jax.input.layouts.beside import Beside, read
-from videogpt_jax.input.layouts.layout import Entry, Layout, Skipped
+from videogpt_jax.input.layouts.beside import Beside, gather
+from videogpt_jax.input.layouts.layout import Entry, Layout, Skipped, left_out
 from videogpt_jax.input.layouts.walk import (
   IMAGES,
   NO_VIDEOS,
@@ -84,7 +85,7 @@ def find(tree: Tree, config: DatasetConfig) -> Layout | None:
     for key, parts in _samples(members).items():
       samples[f'{printable(tar)}:{printable(key)}'] = (tar, parts)
   videos = _videos(tree, samples)
-  entries = []
+  entries, problems = [], []
   for name, (tar, parts) in samples.items():
     place = where[tar]
     recording = videos.get(name) or _images(name, str(tree.root / tar), parts)
@@ -92,8 +93,13 @@ def find(tree: Tree, config: DatasetConfig) -> Layout | None:
       reason = 'lies beside the splits' if place is None else 'no video and no images'
       skipped.append(Skipped(name, recording if isinstance(recording, str) else reason))
       continue
-    found = _beside(str(tree.root / tar), parts, config.action_key, name)
+    try:
+      found = _beside(str(tree.root / tar), parts, config.action_key, name)
+    except UserError as error:
+      problems.append((name, error))
+      continue
     entries.append(Entry(recording, place.split, place.label or found.label, found.actions))
+  skipped += left_out(problems, entries)
   n = 'one tar' if len(tars) == 1 else f'{len(tars)} tars'
   return Layout(f'in {n} of WebDataset', entries, skipped, split_names=split_folders(tars))
 
@@ -162,14 +168,13 @@ def _images(name, path, parts) -> TarImages | None:
 
 def _beside(path, parts, action_key, name) -> Beside:
   """Returns the class and the actions of a sample."""
-  actions = label = None
-  for rest, member in parts.items():
-    kind = suffix(f'a.{rest}')
-    if kind in _BESIDE and not (kind == '.npy' and 'action' not in rest and rest != 'npy'):
-      found = read(kind, _content(path, member), action_key, f'{name}.{rest}')
-      actions = found.actions if actions is None else actions
-      label = label or found.label
-  return Beside(actions, label)
+  kinds = {rest: suffix(f'a.{rest}') for rest in parts}
+  there = [
+    rest
+    for rest, kind in kinds.items()
+    if kind in _BESIDE and not (kind == '.npy' and 'action' not in rest and rest != 'npy')
+  ]
+  return gather(((f'{name}.{rest}', _content(path, parts[rest])) for rest in there), action_key)
 
 
 def _content(path, member) -> bytes:
