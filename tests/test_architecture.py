@@ -12,7 +12,8 @@ import pytest
 PACKAGE = Path('videogpt_jax')
 
 ROOMS = [
-  *('errors', 'typed', 'files', 'progress', 'pixels', 'framing', 'resize', 'optional', 'machine'),
+  *('errors', 'typed', 'files', 'numpy_file', 'progress', 'pixels'),
+  *('framing', 'resize', 'optional', 'machine'),
   'models',
   *('media', 'training', 'sampling', 'input', 'interop', 'evaluation'),
   *('programs', 'streaming', 'tokenizer', 'generation', 'readers', 'videogpt'),

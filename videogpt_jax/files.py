@@ -76,3 +76,13 @@ def _finite(content: Any) -> Any:
   if isinstance(content, list | tuple):
     return [_finite(value) for value in content]
   return None if isinstance(content, float) and not math.isfinite(content) else content
+
+
+_PLAUSIBLE_BYTES, _PLAUSIBLE_RATIO = 1 << 30, 100
+"""What an archive may unpack to, whatever its size, and how many times its own size."""
+
+
+def check_unpacked(unpacked: int, packed: int):
+  """Refuses an archive that unpacks to many times its size (ValueError), given both in bytes."""
+  if unpacked > max(_PLAUSIBLE_BYTES, _PLAUSIBLE_RATIO * packed):
+    raise ValueError(f'its {packed} bytes unpack to {unpacked}')

@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from videogpt_jax import numpy_file
 from videogpt_jax.errors import UserError, UserFileError
 from videogpt_jax.framing import Framing
 from videogpt_jax.input.recording import BrokenRecordingError, Recording, frame_rate, sample
 from videogpt_jax.models.conditioners import Array
+from videogpt_jax.sampling import settings
 
 PathOrArray = str | os.PathLike | Array
 
@@ -171,14 +173,19 @@ def actions(source: PathOrArray, action_dim: int, n: int) -> Array:
   if not isinstance(source, str | os.PathLike):
     return source
   try:
-    values = np.load(source, allow_pickle=False)
+    values = numpy_file.read_npy(source)  # mapped, so that nothing is read before it is looked at
   except FileNotFoundError:
     raise UserFileError(f'actions {source} does not exist') from None
-  except (ValueError, EOFError) as error:
-    raise UserError(f'actions {source} is no NumPy array ({error})') from None
-  if getattr(values, 'ndim', 0) != 2 or values.shape[1] != action_dim:
+  if values.ndim != 2 or values.shape[1] != action_dim or values.dtype.kind not in 'biuf':
     raise UserError(
-      f'actions {source} has shape {list(getattr(values, "shape", []))}; this prior takes [frames, '
+      f'actions {source} is {values.dtype} {list(values.shape)}; this prior takes numbers [frames, '
       f'{action_dim}]'
     )
-  return np.repeat(values.astype(np.float32)[None], n, axis=0)
+  if not 0 < len(values) <= settings.MOST_FRAMES:
+    raise UserError(
+      f'actions {source} has {len(values)} frames; it must have 1 to {settings.MOST_FRAMES}'
+    )
+  values = values.astype(np.float32)
+  if not np.isfinite(values).all():
+    raise UserError(f'actions {source} holds numbers that are not finite; remove them')
+  return np.broadcast_to(values, (n, *values.shape))

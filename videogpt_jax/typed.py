@@ -20,6 +20,9 @@ LARGEST = 2**31 - 1
 LONGEST = 16
 """The most entries of a list."""
 
+LONGEST_TEXT = 4096
+"""Letters of a text, which may be a path."""
+
 _NAMES = {
   int: 'a whole number',
   float: 'a finite number',
@@ -85,6 +88,8 @@ def read(value: Any, hint: Any, name: str) -> Any:
       read(x, kind, f'{name}[{i}]')
       for i, (x, kind) in enumerate(zip(value, _entries(hint, len(value)), strict=True))
     )
+  if hint is str and len(value) > LONGEST_TEXT:
+    raise UserError(f'{name} has {len(value)} characters, and {LONGEST_TEXT} are the most')
   if hint in (int, float) and abs(value) > (LARGEST if isinstance(value, int) else math.inf):
     raise UserError(f'{name} ({_shown(value)}) is too large; {LARGEST} is the most')
   return value

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from data.formats import Item, Listing, Options, RawClip
+from videogpt_jax import numpy_file
 from videogpt_jax.errors import UserError
 
 _TEST, _TRAIN = 'mnist_test_seq.npy', 'train-images-idx3-ubyte'
@@ -26,7 +27,7 @@ def list_items(source: str, options: Options) -> Listing:
   train = next((root / name for name in (_TRAIN, f'{_TRAIN}.gz') if (root / name).is_file()), None)
   if train is None or not (root / _TEST).is_file():
     raise UserError(f'{source} must hold {_TEST} and {_TRAIN} (or .gz)')
-  n_test = np.load(root / _TEST, mmap_mode='r').shape[1]
+  n_test = numpy_file.read_npy(root / _TEST).shape[1]
   parts = (('train', train, options.n_generated or _N_TRAIN), ('test', root / _TEST, n_test))
   items = [
     Item(f'{split}-{first}', split, str(path), None, first, min(_PER_ITEM, n - first))
@@ -40,7 +41,7 @@ def read(item: Item, options: Options) -> Iterator[RawClip]:
   """Yields clips [20 64 64 1]; training clips depend on `seed` and their number alone."""
   numbers = range(item.first, item.first + item.count)
   if item.split == 'test':
-    clips = np.load(item.path, mmap_mode='r')
+    clips = numpy_file.read_npy(item.path)
     generated = (np.asarray(clips[:, number]) for number in numbers)
   else:
     images = _read_mnist(item.path)

@@ -15,6 +15,7 @@ from typing import Literal, Protocol
 import numpy as np
 from PIL import Image
 
+from videogpt_jax import numpy_file
 from videogpt_jax.errors import UserError, UserFileError
 from videogpt_jax.input.decoders import read, scan
 from videogpt_jax.input.recording import BrokenRecordingError
@@ -256,15 +257,11 @@ def read_array(path: pathlib.Path) -> np.ndarray:
   Raises:
     UserError: the file is of another kind, or holds several arrays and none called `video`.
   """
-  try:
-    loaded = np.load(path, mmap_mode='r', allow_pickle=False)
-  except (ValueError, OSError, EOFError) as error:
-    raise UserError(f'cannot read {path} as .npy or .npz: {error}') from error
-  if isinstance(loaded, np.ndarray):
-    return loaded
-  with loaded:
-    names = loaded.files
+  if path.suffix.lower() != '.npz':
+    return numpy_file.read_npy(path)
+  with numpy_file.open_npz(path) as file:
+    names = file.files
     name = names[0] if len(names) == 1 else 'video'
     if name not in names:
       raise UserError(f"{path} holds {names}; call the array of clips 'video'")
-    return loaded[name]
+    return file[name]

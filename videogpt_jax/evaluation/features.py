@@ -12,14 +12,18 @@ import pathlib
 from collections.abc import Callable, Mapping
 
 import numpy as np
-import safetensors
 import safetensors.numpy
 
+from videogpt_jax import typed
 from videogpt_jax.errors import UserError
 from videogpt_jax.evaluation.clip_sets import ClipConfig, Clips, open_clips
 from videogpt_jax.evaluation.converted import cache_folder, write_atomically
 from videogpt_jax.evaluation.feature_networks import FeatureNetwork
+from videogpt_jax.interop import safetensors_file
 from videogpt_jax.progress import ProgressLine
+
+_TEXTS = ('network', 'lossy', 'digest')
+"""What a file of features says of them, besides the size of the clips."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,12 +136,7 @@ def _merged(a: Features, b: Features) -> Features:
 
 def save(stored: StoredSet, file: pathlib.Path) -> None:
   """Writes features of a set of clips, and what they are of."""
-  about = {
-    'network': stored.network,
-    'size': json.dumps(list(stored.size)),
-    'lossy': stored.lossy,
-    'digest': stored.digest,
-  }
+  about = {key: getattr(stored, key) for key in _TEXTS} | {'size': json.dumps(list(stored.size))}
   arrays = dataclasses.asdict(stored.features)
   safetensors.numpy.save_file(arrays, file, {'videogpt_jax_features': json.dumps(about)})
 
@@ -149,17 +148,20 @@ def open_stored(file: pathlib.Path) -> StoredSet:
     UserError: it holds no features.
   """
   try:
-    with safetensors.safe_open(file, 'numpy') as opened:
-      about = json.loads(opened.metadata()['videogpt_jax_features'])
-      features = Features(opened.get_tensor('indices'), opened.get_tensor('values'))
-  except (OSError, TypeError, KeyError, ValueError, safetensors.SafetensorError) as error:
+    arrays, metadata = safetensors_file.read(file)
+    about = json.loads(metadata['videogpt_jax_features'])
+    about = {'size': json.loads(about['size'])} | {key: about[key] for key in _TEXTS}
+    values = arrays['values']
+    if values.ndim != 2 or values.dtype != np.float32 or not np.isfinite(values).all():
+      raise ValueError(f'values are {values.dtype} {list(values.shape)}, or not finite')
+  except (OSError, TypeError, KeyError, ValueError, RecursionError) as error:
     raise UserError(
       f'cannot read {file} as features of clips ({error}); make one with --save_reference'
     ) from error
+  hints = dict.fromkeys(_TEXTS, str) | {'size': tuple[int, ...]}
+  about = {key: typed.read(about[key], hint, f'{file}: {key}') for key, hint in hints.items()}
   # In a set of its own, a clip's number is its place.
-  features = Features(np.arange(len(features.values)), features.values)
-  size = tuple(json.loads(about.pop('size')))
-  return StoredSet(str(file), features, size=size, **about)
+  return StoredSet(str(file), Features(np.arange(len(values)), values), **about)
 
 
 def open_reference(path: str, config: ClipConfig | None = None) -> Clips | StoredSet:
@@ -172,7 +174,7 @@ def open_reference(path: str, config: ClipConfig | None = None) -> Clips | Store
 def _found(file: pathlib.Path) -> Features | None:
   """Returns cached features, or None if there are none or they are damaged."""
   try:
-    arrays = safetensors.numpy.load_file(file)
+    arrays, _ = safetensors_file.read(file)
     return Features(arrays['indices'], arrays['values'])
-  except (OSError, KeyError, ValueError, safetensors.SafetensorError):
+  except (KeyError, OSError, UserError):
     return None

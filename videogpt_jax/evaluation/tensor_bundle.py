@@ -5,6 +5,7 @@ A checkpoint is `PREFIX.index`, a sorted table from names to entries (LevelDB's 
 the fields below are read.
 """
 
+import math
 import os
 import pathlib
 import struct
@@ -44,11 +45,11 @@ def read_variables(index: str | os.PathLike) -> dict[str, np.ndarray]:
       for name, entry in entries.items()
       if entry.get(_DTYPE) in _DTYPES
     }
-  except UserFileError:
+  except FileNotFoundError:  # UserFileErrors included
     raise
   except UserError as error:
     raise UserError(f'{index}: {error}') from error
-  except (IndexError, KeyError, TypeError, struct.error, UnicodeDecodeError) as error:
+  except Exception as error:  # a damaged index may fail anywhere in its protocol buffers
     raise UserError(
       f'cannot read {index} as the index of a TensorFlow checkpoint ({error!r}); '
       'give an intact file, with its data files beside it'
@@ -61,10 +62,13 @@ def _read(shards: list[pathlib.Path], entry: dict) -> np.ndarray:
     raise UserFileError(f'data file {shard} of the checkpoint is missing beside its index')
   shape = [_fields(dim).get(1, 0) for dim in _repeated(entry.get(_SHAPE, b''), 2)]
   dtype, size = np.dtype(_DTYPES[entry[_DTYPE]]), entry[_SIZE]
-  with open(shards[shard], 'rb') as file:
-    file.seek(entry.get(_OFFSET, 0))
-    data = file.read(size)
-  if len(data) != size or size != dtype.itemsize * int(np.prod(shape)):
+  offset, there = entry.get(_OFFSET, 0), shards[shard].stat().st_size
+  data = b''
+  if 0 <= offset <= offset + size <= there:
+    with open(shards[shard], 'rb') as file:
+      file.seek(offset)
+      data = file.read(size)
+  if len(data) != size or size != dtype.itemsize * math.prod(shape):
     raise UserError(
       f'{shards[shard].name} should hold {size} bytes of a {shape} {dtype} and does not; '
       'give an intact file'
@@ -138,6 +142,8 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
   while True:
     byte = data[position]
     position += 1
+    if shift > 63:
+      raise UserError('the index holds a number of more than 64 bits; give an intact file')
     value |= (byte & 127) << shift
     if byte < 128:
       return value, position

@@ -11,20 +11,14 @@ import os
 import pathlib
 import tarfile
 import tempfile
-import zipfile
 from collections.abc import Collection, Sequence
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 
+from videogpt_jax import files, numpy_file
 from videogpt_jax.errors import UserError, UserFileError
 from videogpt_jax.evaluation import tensor_bundle
-from videogpt_jax.interop import restricted_pickle, torch_file
-
-_DAMAGED = (OSError, ValueError, EOFError)
-_DAMAGED += (tarfile.TarError, zipfile.BadZipFile, safetensors.SafetensorError)
-"""What the formats' readers raise for a damaged file."""
+from videogpt_jax.interop import restricted_pickle, safetensors_file, torch_file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,7 +145,7 @@ def read_tensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
     raise
   except FileNotFoundError as error:
     raise UserFileError(f'there is no file {error.filename}') from error
-  except _DAMAGED as error:
+  except Exception as error:  # a damaged or forged file may fail anywhere in its format's reader
     raise UserError(f'cannot read {path} as weights: {error}; download it again') from error
 
 
@@ -159,15 +153,18 @@ def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
   if path.name.endswith(('.tar.gz', '.tgz')):
     with tempfile.TemporaryDirectory() as folder:
       with tarfile.open(path) as archive:
+        unpacked = 0
+        for member in archive:
+          unpacked += member.size
+          files.check_unpacked(unpacked, path.stat().st_size)
         archive.extractall(folder, filter='data')
       return _read(pathlib.Path(folder))
   if path.is_dir() or path.suffix == '.index':
     return tensor_bundle.read_variables(_index(path))
   if path.suffix == '.npz':
-    with np.load(path, allow_pickle=False) as arrays:
-      return dict(arrays)
+    return numpy_file.read_npz(path)
   if path.suffix == '.safetensors':
-    return safetensors.numpy.load_file(path)
+    return safetensors_file.read(path)[0]
   if restricted_pickle.is_pickled_dict(path):
     return restricted_pickle.read_arrays(path)
   if torch_file.is_torchscript(path):

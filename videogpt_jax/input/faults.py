@@ -12,6 +12,7 @@ import av
 
 from videogpt_jax.errors import UserError
 from videogpt_jax.input.recording import BrokenRecordingError
+from videogpt_jax.numpy_file import BrokenFileError
 
 FAULTS = (
   av.FFmpegError,
@@ -75,6 +76,8 @@ def told(doing: str, faults: tuple[type[Exception], ...] = FAULTS):
   """Turns the faults of a block into a BrokenRecordingError: 'doing (reason)'."""
   try:
     yield
+  except BrokenFileError as error:
+    raise BrokenRecordingError(f'{doing} ({error})') from error
   except UserError:
     raise
   except faults as error:

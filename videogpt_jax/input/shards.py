@@ -13,15 +13,18 @@ import concurrent.futures
 import dataclasses
 import functools
 import json
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
 
+from videogpt_jax import typed
 from videogpt_jax.errors import UserError, UserFileError
 from videogpt_jax.input.clips import resolve, tell_skipped
 
 MANIFEST = 'manifest.json'
+ENCODINGS = ('raw', 'png', 'jpeg', 'codes')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,11 +112,49 @@ def load_manifest(directory: str) -> Manifest:
       fields = json.load(file)
     del fields['totals']
     splits = {
-      split: tuple(Shard(**shard) for shard in shards) for split, shards in fields['splits'].items()
+      split: tuple(_shard(**shard) for shard in shards)
+      for split, shards in fields['splits'].items()
     }
-    return Manifest(**fields | {'splits': splits})
-  except (ValueError, KeyError, TypeError) as error:
+    return _checked(Manifest(**fields | {'splits': splits}))
+  except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
     raise UserError(f'{path} cannot be read ({error}); make the shards again') from error
+
+
+def _shard(file, n_bytes, sha256, offsets, lengths) -> Shard:
+  """Returns a shard of a manifest (ValueError: it can be none)."""
+  if typed.read(file, str, 'file') != file.rpartition('/')[2]:
+    raise ValueError(f'file ({file!r}) must lie beside the manifest')
+  typed.read(sha256, str, f'sha256 of {file}')
+  places, counts = (np.asarray(numbers) for numbers in (offsets, lengths))
+  if not (
+    type(n_bytes) is int
+    and places.ndim == 1
+    and places.shape == counts.shape
+    and (not places.size or {places.dtype.kind, counts.dtype.kind} == {'i'})
+    and (np.diff(places, prepend=0, append=n_bytes) >= 0).all()
+    and ((counts >= 0) & (counts < typed.LARGEST)).all()
+  ):
+    raise ValueError(f'offsets and lengths of {file} must be whole numbers, and offsets must rise')
+  return Shard(file, n_bytes, sha256, offsets, lengths)
+
+
+def _checked(manifest: Manifest) -> Manifest:
+  """Returns the manifest (ValueError: a value has another type, or is impossible)."""
+  hints = {'shape': tuple[int, ...], 'action_dim': int | None, 'made_from': dict}
+  hints |= {'frames_key': str, 'actions_key': str, 'same_size': bool, 'encoding': str}
+  for name, hint in hints.items():
+    typed.read(getattr(manifest, name), hint, name)
+  if manifest.encoding not in ENCODINGS:
+    raise ValueError(f'encoding ({manifest.encoding!r}) must be one of {", ".join(ENCODINGS)}')
+  if not manifest.shape or min(manifest.shape) < 1 or math.prod(manifest.shape) > typed.LARGEST:
+    raise ValueError(f'shape ({manifest.shape}) must be sizes of a frame, or of codes')
+  if manifest.action_dim is not None and not 0 < manifest.action_dim < 2**16:
+    raise ValueError(f'action_dim ({manifest.action_dim}) must be the size of an action')
+  for name in ('class_names', 'skipped'):
+    texts = getattr(manifest, name) or []
+    if not (isinstance(texts, list) and all(isinstance(text, str) for text in texts)):
+      raise ValueError(f'{name} must be a list of texts')
+  return manifest
 
 
 @dataclasses.dataclass(frozen=True)

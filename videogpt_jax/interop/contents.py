@@ -3,7 +3,9 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 
+import jax
 import jax.numpy as jnp
+import ml_dtypes
 import numpy as np
 from flax import nnx
 
@@ -56,6 +58,7 @@ def vqvae_state(
     UserError: a tensor is missing, superfluous or of the wrong shape.
   """
   abstract = nnx.state(nnx.eval_shape(lambda: VQVAE(config, grid, rngs=nnx.Rngs(0))))
+  check_enough(abstract, tensors)
   counters = names.counter_names(table)
   state = state_dict.to_state(tensors, table, abstract, besides=dict.fromkeys(counters, ()))
   # Published files do not say whether the codebook was initialised. A trained one has been used.
@@ -79,6 +82,7 @@ def prior_state(
     UserError: a tensor is missing, superfluous or of the wrong shape.
   """
   abstract = nnx.state(nnx.eval_shape(lambda: Prior(config, codes, rngs=nnx.Rngs(0))))
+  check_enough(abstract, tensors)
   return state_dict.to_state(tensors, table, abstract, besides)
 
 
@@ -87,4 +91,24 @@ def checked_tensors(tensors: Mapping) -> dict[str, np.ndarray]:
   for name, x in tensors.items():
     if not (isinstance(name, str) and isinstance(x, np.ndarray)):
       raise UserError(f'its state_dict holds {name!r}, a {type(x).__name__} and not a tensor')
+    begin, end = np.lib.array_utils.byte_bounds(x)
+    if (x.dtype.kind not in 'biuf' and x.dtype != ml_dtypes.bfloat16) or x.nbytes > end - begin:
+      raise UserError(f'{name} is {x.dtype} {x.shape}, no numbers of its own')
   return dict(tensors)
+
+
+def check_enough(state: nnx.State, tensors: Tensors):
+  """Refuses a model that is much larger than all tensors of its file (UserError).
+
+  Tensors may share memory in a file, and would each get their own here.
+  """
+  wanted = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state))
+  there = end = 0
+  for first, last in sorted(np.lib.array_utils.byte_bounds(x) for x in tensors.values()):
+    there += max(last - max(first, end), 0)
+    end = max(last, end)
+  if wanted > 4 * there + (1 << 20):  # its numbers may have a byte each, and ours have four
+    raise UserError(
+      f'its hyper-parameters are of a model of {wanted >> 20} MiB, and it holds {there >> 20} MiB; '
+      'is it a complete VideoGPT checkpoint?'
+    )

@@ -5,6 +5,7 @@ Source: the Python documentation, pickle: "Restricting Globals".
 
 import pickle
 import pickletools
+import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,6 +13,9 @@ import numpy as np
 
 Name = tuple[str, str]
 """Module and name of an object in a pickle."""
+
+_NUMBERING, _SPARE_NUMBERS = {'PUT', 'BINPUT', 'LONG_BINPUT'}, 1 << 16
+"""Opcodes that number an object, and how far their numbers may exceed the count of opcodes."""
 
 _ARRAY_KINDS = 'biufc'  # of numpy.dtype: values that own no Python objects
 
@@ -26,6 +30,7 @@ class Unpickler(pickle.Unpickler):
   """
 
   def __init__(self, file, names: Mapping[Name, Any], holds: str):
+    _check_memo(file)
     super().__init__(file, encoding='utf-8')
     self._names, self._holds = names, holds
 
@@ -35,14 +40,26 @@ class Unpickler(pickle.Unpickler):
     raise ValueError(f'it names {module}.{name}, which is not {self._holds}')
 
 
-def load(unpickler: pickle.Unpickler) -> Any:
-  """Returns the object of a pickle.
+def _check_memo(file):
+  """Refuses a pickle that numbers an object far beyond their count (ValueError).
+
+  Python makes room for all numbers up to the largest, which 4 bytes can make 32 GiB.
+  """
+  begin = file.tell()
+  for count, (opcode, number, _) in enumerate(pickletools.genops(file)):
+    if opcode.name in _NUMBERING and number > count + _SPARE_NUMBERS:
+      raise ValueError(f'it numbers an object {number} that is the {count}th at most')
+  file.seek(begin)
+
+
+def load(make: Callable[[], pickle.Unpickler]) -> Any:
+  """Returns the object of a pickle, read by the unpickler that `make` makes.
 
   Raises:
     ValueError: the pickle names another object, or is damaged.
   """
   try:
-    return unpickler.load()
+    return make().load()
   except ValueError:
     raise
   except Exception as error:  # a damaged pickle may fail anywhere in its stack machine
@@ -71,7 +88,9 @@ def read_arrays(path) -> dict[str, np.ndarray]:
   for core in ('numpy.core.multiarray', 'numpy._core.multiarray'):
     names[core, '_reconstruct'] = constructor
   with open(path, 'rb') as file:
-    tree = load(Unpickler(file, names, 'a numpy array'))
+    tree = load(lambda: Unpickler(file, names, 'a numpy array'))
+  if not isinstance(tree, dict):
+    raise ValueError(f'it holds a {type(tree).__name__}, not a dict')
   return dict(_leaves(tree, ''))
 
 
@@ -91,7 +110,7 @@ class _Dtype:
   def __init__(self, code: str, *_):
     self.dtype = np.dtype(str(code))
     if self.dtype.kind not in _ARRAY_KINDS:
-      raise ValueError(f'it holds an array of {code!r}, which are not numbers')
+      raise ValueError(f'it holds an array of {reprlib.repr(code)}, which are not numbers')
 
   def __setstate__(self, state):
     self.dtype = self.dtype.newbyteorder(state[1])
@@ -99,6 +118,8 @@ class _Dtype:
 
 class _Array:
   """Stands for a pickled numpy array."""
+
+  array = np.zeros(0)
 
   def __setstate__(self, state):
     _, shape, dtype, by_columns, data = state

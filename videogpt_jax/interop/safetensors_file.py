@@ -23,12 +23,7 @@ def read_safetensors(path: str | os.PathLike) -> dict:
     FileNotFoundError: there is no such file.
     UserError: the file is damaged, or its metadata hold no arguments.
   """
-  try:
-    with safetensors.safe_open(path, framework='numpy') as file:
-      metadata = file.metadata() or {}
-      tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-  except safetensors.SafetensorError as error:
-    raise UserError(f'cannot read {os.fspath(path)} as safetensors: {error}') from error
+  tensors, metadata = read(path)
   if _ARGS not in metadata:
     raise UserError(
       f'the metadata of {os.fspath(path)} hold no {_ARGS!r} (hyper-parameters as JSON); '
@@ -36,9 +31,25 @@ def read_safetensors(path: str | os.PathLike) -> dict:
     )
   try:
     args = argparse.Namespace(**json.loads(metadata[_ARGS]))
-  except (ValueError, TypeError) as error:
+  except (ValueError, TypeError, RecursionError) as error:
     raise UserError(f'{_ARGS!r} in {os.fspath(path)} is not a JSON object: {error}') from error
   return {'state_dict': tensors, 'hyper_parameters': {'args': args}}
+
+
+def read(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+  """Reads the tensors of a file, and its metadata.
+
+  Raises:
+    FileNotFoundError: there is no such file.
+    UserError: the file is damaged, or has offsets that are not those of its tensors.
+  """
+  try:
+    with safetensors.safe_open(path, framework='numpy') as file:
+      return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+  except FileNotFoundError:
+    raise
+  except Exception as error:  # of safetensors, or of NumPy, which lacks some of its dtypes
+    raise UserError(f'cannot read {os.fspath(path)} as safetensors: {error}') from error
 
 
 def write_safetensors(

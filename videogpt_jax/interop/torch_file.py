@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from videogpt_jax import files
 from videogpt_jax.errors import UserError
 from videogpt_jax.interop import torch_pickle
 
@@ -78,6 +79,8 @@ def _tensors(module: torch_pickle.ScriptedModule, prefix: str):
 def _read_zip(file):
   with zipfile.ZipFile(file) as archive:
     members = {info.filename: info for info in archive.infolist()}
+    unpacked = sum(info.file_size for info in archive.infolist())
+    files.check_unpacked(unpacked, os.fstat(file.fileno()).st_size)
     roots = [name[: -len('data.pkl')] for name in members if name.count('/') <= 1]
     roots = [root for root in roots if f'{root}data.pkl' in members]
     if len(roots) != 1:

@@ -9,6 +9,7 @@ import collections
 import functools
 import io
 import pickle
+import reprlib
 import struct
 from collections.abc import Callable
 from typing import NamedTuple
@@ -53,7 +54,8 @@ def _strided(storage, offset, size, stride, *_):
   """Returns a strided, read-only view of the flat `storage`."""
   size, stride = tuple(size), tuple(stride)
   if len(size) != len(stride) or min((offset, *size, *stride), default=0) < 0:
-    raise ValueError(f'a tensor has size {size}, stride {stride} and offset {offset}')
+    sizes = f'size {reprlib.repr(size)}, stride {reprlib.repr(stride)} and offset {offset}'
+    raise ValueError(f'a tensor has {sizes}')
   last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
   if 0 not in size and last >= storage.size:
     raise ValueError(
@@ -109,10 +111,10 @@ class _Unpickler(restricted_pickle.Unpickler):
 
   def persistent_load(self, pid):
     if not (isinstance(pid, tuple) and len(pid) >= 5 and pid[0] == 'storage'):
-      raise ValueError(f'it refers to {pid!r} where a storage is expected')
+      raise ValueError(f'it refers to {reprlib.repr(pid)} where a storage is expected')
     _, dtype, key, _, size, *view = pid
     if not (isinstance(dtype, np.dtype) and isinstance(key, str) and isinstance(size, int)):
-      raise ValueError(f'it refers to {pid!r} where a storage is expected')
+      raise ValueError(f'it refers to {reprlib.repr(pid)} where a storage is expected')
     storage = self._storage(key, dtype, size)
     if view and view[0] is not None:  # legacy files: a part of a storage, as (key, offset, size)
       _, offset, size = view[0]
@@ -132,7 +134,7 @@ def load(file, storage: Callable[[str, np.dtype, int], np.ndarray]):
   Raises:
     ValueError: the pickle names another object, or is damaged.
   """
-  return restricted_pickle.load(_Unpickler(file, storage))
+  return restricted_pickle.load(lambda: _Unpickler(file, storage))
 
 
 def dump(tree, add_storage: Callable[[np.ndarray], str]) -> bytes:

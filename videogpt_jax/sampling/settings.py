@@ -15,6 +15,9 @@ from videogpt_jax.models.transformer import PriorConfig
 from videogpt_jax.sampling.logits import Controls
 from videogpt_jax.sampling.strategies import STRATEGIES
 
+MOST_FRAMES = 2**20
+"""Frames of a video: ten hours of them."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SamplingSettings:
@@ -54,7 +57,7 @@ class SamplingSettings:
       raise UserError(f'guidance ({self.guidance}) must be 0 or more; 1 is none, 2 to 4 are usual')
     if self.best_of < 1:
       raise UserError(f'best_of ({self.best_of}) must be at least 1; 1 keeps every draw')
-    typed.at_most('sample', self, {'best_of': 2**16, 'num_frames': 2**20})
+    typed.at_most('sample', self, {'best_of': 2**16, 'num_frames': MOST_FRAMES})
     if self.num_frames < 0:
       raise UserError(f'num_frames ({self.num_frames}) must be at least 1, or 0 for a clip')
     if self.strategy not in STRATEGIES:

@@ -58,7 +58,7 @@ def summary(path: Path, seconds: float) -> str:
   ends = {name: (f'{name}_low', f'{name}_high') for name in metrics}
   for name in sorted(metrics.keys() - {end for pair in ends.values() for end in pair}):
     interval = ''
-    if ends[name][0] in metrics:
+    if set(ends[name]) <= metrics.keys():
       interval = '95 %: {:.4g} to {:.4g}'.format(*(metrics[end] for end in ends[name]))
     lines.append(f'  {name:24s} {metrics[name]:10.4f}  {interval:26s}  {UNITS.get(name, "")}')
   return '\n'.join(lines)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 from etils.epath import Path
 
-from videogpt_jax import optional
+from videogpt_jax import optional, typed
 from videogpt_jax.errors import UserError
 from videogpt_jax.files import read_json, write_json
 from videogpt_jax.pixels import to_uint8
@@ -41,7 +41,7 @@ class RunLog:
     self.name, self.steps, self.workdir, self.writes = name, steps, workdir, writes
     self.first: tuple[int, float] | None = None
     self._times, self._kept = workdir / name / 'times.json', time.monotonic()
-    self.reached, self.seconds = _read_times(self._times)
+    self.reached, self.seconds = read_times(self._times)
     if writes:
       try:
         from videogpt_jax.training import tensorboard  # imports TensorFlow, which only a run needs
@@ -130,13 +130,17 @@ class RunLog:
       self.writer.write_videos(step, {name: to_uint8(video) for name, video in videos.items()})
 
 
-def _read_times(file: Path) -> tuple[int, dict[str, float]]:
+def read_times(file: Path) -> tuple[int, dict[str, float]]:
   """Returns the last step that was told of, and the seconds of each part until then."""
   found = read_json(file, {})
-  reached, seconds = found.get('reached', 0), found.get('seconds', {})
-  if not (isinstance(reached, int) and isinstance(seconds, dict)):
-    raise UserError(f'{file} is broken; delete it and give the same command again')
-  return reached, {part: seconds.get(part, 0.0) for part in PARTS}
+  try:
+    reached = typed.read(found.get('reached', 0), int, 'reached')
+    seconds = typed.read(found.get('seconds', {}), dict, 'seconds')
+    return reached, {part: typed.read(seconds.get(part, 0.0), float, part) for part in PARTS}
+  except UserError as error:
+    raise UserError(
+      f'{file} is broken; delete it and give the same command again ({error})'
+    ) from None
 
 
 def record_metrics(workdir: Path, metrics: Mapping[str, float]):
@@ -155,9 +159,10 @@ def record_metrics(workdir: Path, metrics: Mapping[str, float]):
 def read_metrics(workdir: Path) -> dict[str, float]:
   """Returns the figures in metrics.json by name; NaN where it says null."""
   found = read_json(workdir / 'metrics.json', {})
-  for name, value in found.items():
-    if not isinstance(value, int | float | None):
-      raise UserError(f'{workdir / "metrics.json"} is broken ({name} is {value!r}); delete it')
+  for value in found.values():
+    if isinstance(value, bool) or not isinstance(value, int | float | None):
+      kind = type(value).__name__
+      raise UserError(f'{workdir / "metrics.json"} is broken (a figure is a {kind}); delete it')
   return {name: math.nan if value is None else value for name, value in found.items()}
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from videogpt_jax import numpy_file
 from videogpt_jax.errors import UserError
 from videogpt_jax.input.config import DatasetConfig
 from videogpt_jax.input.faults import CONTENT_FAULTS, printable, told
@@ -78,13 +79,13 @@ def _read(tree, name, config, everything):
     made = recordings(printable(name), Stored(path), config.axes)
     actions, labels = found.actions, found.label
   else:
-    with told('cannot be read', CONTENT_FAULTS), np.load(path) as file:
+    with told('cannot be read', CONTENT_FAULTS), numpy_file.open_npz(path) as file:
       key = _video_key(file, config.video_key, path)
-      made = recordings(printable(name), Stored(path, key), config.axes)
       action_key = choose(file.files, config.action_key, ACTION_KEYS, path)
       actions = None if action_key is None else file[action_key]
       label_key = next((k for k in LABEL_KEYS if k in file.files), None)
       labels = None if label_key is None else file[label_key]
+    made = recordings(printable(name), Stored(path, key), config.axes)
   if len(made) == 1 and 'N' not in made[0].axes:
     label = None if labels is None or np.ndim(labels) else str(labels)
     return [(made[0], label, actions)]

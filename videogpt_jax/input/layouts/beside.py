@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from videogpt_jax import numpy_file
 from videogpt_jax.errors import UserError
 from videogpt_jax.input.faults import CONTENT_FAULTS, printable, told
 from videogpt_jax.input.layouts.text import text_of
@@ -84,9 +85,9 @@ def read(suffix: str, content: bytes, action_key: str, name: str) -> Beside:
 
   with told(f'{name} cannot be read', CONTENT_FAULTS):
     if suffix == '.npy':
-      return Beside(np.load(io.BytesIO(content)))
+      return Beside(numpy_file.read_npy(io.BytesIO(content), name))
     if suffix == '.npz':
-      with np.load(io.BytesIO(content)) as file:
+      with numpy_file.open_npz(io.BytesIO(content), name) as file:
         return _of_mapping(dict(file), action_key, name)
     text = text_of(content)
     if suffix == '.cls':

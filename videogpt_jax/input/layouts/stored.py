@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from videogpt_jax import numpy_file
 from videogpt_jax.errors import UserError
 from videogpt_jax.framing import Framing, reframe
 from videogpt_jax.input.faults import CONTENT_FAULTS, reason
@@ -235,7 +236,7 @@ def _hdf5(path, changed):
 @functools.lru_cache(maxsize=256)
 def _mapped(path, changed):
   del changed
-  return np.load(path, mmap_mode='r')
+  return numpy_file.read_npy(path)
 
 
 _lock = threading.Lock()
@@ -246,8 +247,7 @@ def _unpacked(stored, changed):
   """Returns an array of an `.npz`, which is unpacked as a whole, and keeps the last ones."""
   kept = _unpacked_arrays
   if (stored, changed) not in kept:
-    with np.load(stored.path) as file:
-      kept[stored, changed] = file[stored.key]
+    kept[stored, changed] = numpy_file.read_npz(stored.path, [stored.key])[stored.key]
   kept.move_to_end((stored, changed))
   while len(kept) > 1 and sum(array.nbytes for array in kept.values()) > _CACHED_BYTES:
     kept.popitem(last=False)
