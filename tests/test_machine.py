@@ -182,3 +182,18 @@ def test_loading_a_model_in_a_notebook_prints_nothing(tmp_path):
   assert done.returncode == 0, done.stderr
   assert done.stdout == ''
   assert done.stderr == 'WARNING:absl:others are still heard\n'
+
+
+@pytest.mark.parametrize(
+  ('undone', 'said'), [('', '[]'), ('machine.whole_tensorflow()', "['keras']")]
+)
+def test_tensorflow_comes_without_keras_unless_code_of_the_users_may_want_it(undone, said):
+  program = (
+    'import sys\nfrom videogpt_jax import machine\n'
+    f'machine.slim_tensorflow()\n{undone}\nimport tensorflow\n'
+    "print([name for name in ('keras',) if name + '.src.optimizers' in sys.modules])"
+  )
+  ended = subprocess.run(
+    [sys.executable, '-c', program], capture_output=True, text=True, check=True
+  )
+  assert ended.stdout.strip() == said

@@ -110,9 +110,7 @@ def start(main: Callable[[Sequence[str]], None], processes: Literal['one', 'many
   """
   machine.speed_up_cpu(jaxlib.__version__)
   machine.keep_compiled(jaxlib.__version__)
-  # TensorFlow only reads clips here; without these it greets at start-up.
-  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-  os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')
+  machine.slim_tensorflow()
   absl_logging.set_verbosity(absl_logging.ERROR)  # of the libraries; the package prints progress
   _show_own_messages()
 

@@ -1,16 +1,22 @@
 """Frames out of video files."""
 
 import dataclasses
+import functools
 import pathlib
+import pickle
+import re
 
 import av
 import numpy as np
 import pytest
 
+from tests.input import alone
 from tests.input.shared_inputs import INPUTS, needs_inputs
 from tests.input.viewing import as_ffmpeg_shows
 from tests.input.writing import write_frames, write_video
 from videogpt_jax.framing import Framing
+from videogpt_jax.input import recording
+from videogpt_jax.input.helper_process import HelperProcess
 from videogpt_jax.input.recording import BrokenRecordingError, pick, places
 from videogpt_jax.input.video_scan import scan
 
@@ -190,3 +196,23 @@ def test_every_codec_and_container_gives_each_frame_its_place(tmp_path, codec, s
   assert (np.diff([image.mean() for image in decoded]) > 0).all()
   for some in ([0, 1, 2], [11, 13, 20], [23]):
     np.testing.assert_array_equal(_read(recording, some), np.stack([decoded[i] for i in some]))
+
+
+def _peak(task) -> int:
+  """Returns the most memory that a process of its own needs for a task, in kB."""
+  process = HelperProcess()
+  try:
+    assert process.do(pickle.dumps(task), patience=60)[0] == 'done'
+    status = pathlib.Path(f'/proc/{process.number}/status').read_text()
+    return int(re.search(r'VmHWM:\s+(\d+)', status)[1])
+  finally:
+    process.end()
+
+
+@pytest.mark.skipif(not pathlib.Path('/proc/self/status').exists(), reason='Linux says it')
+def test_reading_a_clip_keeps_no_frames_beside_those_of_the_decoder(tmp_path):
+  images = [np.full((2160, 3840, 3), 10 * i, np.uint8) for i in range(20)]
+  path = str(write_frames(tmp_path / 'a.mp4', images, options={'bf': '2', 'refs': '2'}))
+  task = functools.partial(recording.read, scan(path), np.arange(3, 19), Framing((64, 64)))
+  frame = 2160 * 3840 * 1.5 / 1024
+  assert _peak(task) - _peak(functools.partial(alone.decode, path)) < 0.7 * frame

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from videogpt_jax import machine
 from videogpt_jax.errors import UserError
 from videogpt_jax.evaluation.weights import Provenance
 from videogpt_jax.optional import explain
@@ -109,6 +110,7 @@ def of_the_user(name: str, file: str, files: Sequence[Provenance]) -> FeatureNet
     UserError: there is no such module or function.
   """
   module, _, function = name.partition(':')
+  machine.whole_tensorflow()
   try:
     found = importlib.import_module(module)
     make = getattr(found, function)

@@ -114,14 +114,19 @@ def decode(
     except av.FFmpegError as error:
       if not begun:
         continue
-      fault, frames = error, stream.decode(None) if to_the_last else ()
-    for frame in frames:
-      begun = True
-      yield frame.pts, frame
+      fault, frames = error, stream.decode(None) if to_the_last else []
+    begun = begun or bool(frames)
+    frames.reverse()
+    while frames:  # none is kept here: they may be large
+      yield _stamped(frames.pop())
     if fault:
       raise fault
     if complete:
       return
+
+
+def _stamped(frame):
+  return frame.pts, frame
 
 
 def _has_a_head(context) -> bool:

@@ -6,6 +6,7 @@ frames, where it has not.
 """
 
 import dataclasses
+import gc
 from collections.abc import Iterator
 
 import numpy as np
@@ -88,19 +89,23 @@ class VideoFile:
     """Yields the frames in one pass, as far as decoding gives them in this order."""
     labels = [int(self.stamps[i]) for i in indices] if len(self.keys) else indices
     needed = frozenset(labels)
-    pictures, place = None, 0
+    pictures, place, i = None, 0, -1
     with open_film(self.address) as stream:
       skips = len(self.keys) and not self.interlaced
       frames = decode(stream, start, needed if skips else ())
       if self.interlaced:
         frames = deinterlace(stream, frames)
-      for i, (stamp, frame) in enumerate(frames):
+      for stamp, frame in frames:  # `enumerate` would keep each until the next is there
+        i += 1
         label = stamp if len(self.keys) else i
-        if label != labels[place]:
-          continue
-        pictures = pictures or Pictures(aspect_of(stream), framing)
-        image = pictures(frame)
-        while labels[place] == label:
+        image = None
+        if label == labels[place]:
+          pictures = pictures or Pictures(aspect_of(stream), framing)
+          image = pictures(frame)
+        del frame  # it is not kept while the next one is decoded
+        if image is not None and not place:
+          gc.collect(1)  # see Pictures: the first
+        while image is not None and labels[place] == label:
           yield image
           place += 1
           if place == len(labels):
