@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from videogpt_jax.evaluation import intervals, manifold, sample_size, scoring
+from videogpt_jax.evaluation import intervals, manifold, sample_size, scoring, set_scores
+from videogpt_jax.evaluation.feature_networks import FeatureNetwork
 from videogpt_jax.evaluation.features import Features
 from videogpt_jax.evaluation.frechet import frechet_distance, gaussian
 from videogpt_jax.evaluation.scoring import Trials
@@ -36,6 +37,23 @@ def test_intervals_contain_a_known_distance():
     hits += low <= expected <= high, low + shift <= known <= high + shift
   assert expected > 1.05 * known  # the bias that only the limit is without
   assert (hits / _TRIALS >= 0.9).all() and (hits / _TRIALS <= 0.99).all(), hits
+
+
+@pytest.mark.parametrize('shift', [0, 0.3])
+def test_every_distance_lies_in_its_interval(shift):
+  rng, below = np.random.default_rng(0), 0
+  network = FeatureNetwork('i3d', np.asarray)
+  for _ in range(8):
+    a, b, other, seen = rng.standard_normal((4, 60, 3))
+    found = {'samples': a + shift, 'reference': b, 'others': other, 'reconstructions': seen}
+    found = {name: _trials(values) for name, values in found.items()}
+    scores, _ = set_scores.distances(found, network)
+    below += scores['fvd_infinity'].value < 0
+    intervals_of = {name: x.interval for name, x in scores.items() if x.interval}
+    assert intervals_of.keys() >= {'fvd', 'fvd_infinity', 'fvd_star', 'r_fvd', 'kvd'}
+    for name, (low, high) in intervals_of.items():
+      assert low < scores[name].value < high, name
+  assert (below > 0) == (shift == 0)
 
 
 def test_intervals_of_means_contain_the_mean():

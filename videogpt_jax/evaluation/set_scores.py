@@ -117,7 +117,8 @@ def distances(
     curve = found_curve._asdict() | {'n_features': made.shape[1]}
     if len(samples.members) == 1 and not too_few(curve):  # the spread is that of the distance
       shift = found_curve.limit - fvd.value
-      limit = tuple(max(x + shift, 0.0) for x in fvd.interval)
+      # Neither is cut off at 0, below which noise takes the limit of sets that are alike.
+      limit = tuple(x + shift for x in fvd.interval)
       scores[name('{}_infinity', 'fvd')] = Estimate(found_curve.limit, None, limit)
     if min(len(made), len(first)) > K_DENSITY:
       figures = [manifold_scores(x, y) for x, y in zip(samples, real, strict=True)]
