@@ -1,8 +1,11 @@
 """A network of the user's, and features of real clips that are computed once."""
 
+import sys
+
 import numpy as np
 import pytest
 
+from videogpt_jax.errors import UserError
 from videogpt_jax.evaluation import features, networks, protocols
 from videogpt_jax.evaluation.clip_sets import ArrayClips
 from videogpt_jax.evaluation.compare import ClipSets, compare
@@ -46,14 +49,53 @@ def test_a_users_network_scores_under_its_own_name(tmp_path, monkeypatch):
     networks.load_networks(feature_network='my_features:nothing')
 
 
-def test_a_network_that_returns_nan_is_named():
-  sets = ClipSets(_clips(9), _clips(8, 1))
-  bad = networks.Networks(_network(value=np.nan))
-  with pytest.raises(ValueError, match='network made_up returns NaN or infinity for clip 0'):
-    compare(sets, _ALL, bad)
-  wrong = networks.Networks(FeatureNetwork('wrong', lambda clips: np.zeros(3)))
-  with pytest.raises(ValueError, match=r'must return \[8 D\]|must return \[9 D\]'):
-    compare(sets, _ALL, wrong)
+FACTORIES = {
+  'def f(file): pass': 'returns NoneType; it must return a function',
+  'def f(file): return 3': 'returns int; it must return a function',
+  'def f(): return len': 'of a function that takes the path of a file: too many positional',
+  'f = 3': 'of a function that takes the path of a file: 3 is not a callable',
+  'g = 3': "has no attribute 'f'",
+}
+
+
+@pytest.mark.parametrize('code', FACTORIES)
+def test_a_factory_that_makes_no_network_is_refused(code, tmp_path, monkeypatch):
+  monkeypatch.syspath_prepend(tmp_path)
+  monkeypatch.delitem(sys.modules, 'my_factory', raising=False)
+  monkeypatch.setattr(sys, 'dont_write_bytecode', True)
+  (tmp_path / 'my_factory.py').write_text(code)
+  with pytest.raises(UserError, match=r'\(my_factory:f\)') as refused:
+    networks.load_networks(feature_network='my_factory:f')
+  assert FACTORIES[code] in str(refused.value) and '\n' not in str(refused.value)
+  for nothing in ('sys:exit', 'nowhere:f', 'my_factory', ':f'):
+    with pytest.raises(UserError, match='importable from here'):
+      networks.load_networks(feature_network=nothing)
+
+
+RESULTS = {
+  'NoneType': lambda clips: None,
+  'str': lambda clips: 'features',
+  'dict': lambda clips: {'features': clips},
+  'no array': lambda clips: [[1.0], [1.0, 2.0]],
+  '(3,)': lambda clips: np.zeros(3),
+  '(1, 5)': lambda clips: np.zeros((len(clips), 5))[:1],
+  ', 0)': lambda clips: np.zeros((len(clips), 0)),
+  'NaN or infinity for clip 1': lambda clips: np.where(np.arange(len(clips)) == 1, np.nan, 0)[
+    :, None
+  ],
+  'the same number': lambda clips: np.zeros((len(clips), len(clips))),
+}
+
+
+@pytest.mark.parametrize('problem', RESULTS)
+@pytest.mark.parametrize('n_real', [8, 9])
+def test_a_network_that_returns_no_features_is_named(problem, n_real):
+  sets = ClipSets(_clips(n_real), _clips(8, 1))
+  bad = networks.Networks(FeatureNetwork('made_up', RESULTS[problem]))
+  with pytest.raises(UserError, match='network') as refused:
+    compare(sets, _ALL, bad, batch_size=5)
+  assert '\n' not in str(refused.value)
+  assert problem in str(refused.value)
 
 
 def test_real_clips_go_through_a_network_once():

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import json
 import pathlib
 from collections.abc import Callable, Sequence
@@ -45,13 +46,20 @@ class FeatureNetwork:
     """Returns the features of a batch, float32 [N D].
 
     Raises:
-      UserError: they have another shape, or one is not finite.
+      UserError: they are no array, have another shape, or one is not finite.
     """
-    features = np.asarray(self.features(clips), np.float32)
-    if features.ndim != 2 or len(features) != len(clips):
+    returned = self.features(clips)
+    kind, wanted = type(returned).__name__, f'it must return float [{len(clips)} D]'
+    try:
+      features = np.asarray(returned, np.float32)
+    except (TypeError, ValueError, RuntimeError) as error:  # such as PyTorch's, of gradients
+      reason = str(error).splitlines()[0]
       raise UserError(
-        f'network {self.name} returns {features.shape} for {len(clips)} clips; it must return '
-        f'[{len(clips)} D]'
+        f'network {self.name} returns {kind}, no array: {reason}; {wanted}'
+      ) from error
+    if features.ndim != 2 or len(features) != len(clips) or not features.size:
+      raise UserError(
+        f'network {self.name} returns {kind} {features.shape} for {len(clips)} clips; {wanted}'
       )
     if not np.isfinite(features).all():
       row = int(np.argwhere(~np.isfinite(features).all(axis=1))[0, 0])
@@ -107,16 +115,24 @@ def of_the_user(name: str, file: str, files: Sequence[Provenance]) -> FeatureNet
     file: of the weights; '' if it needs none.
     files: the same, identified.
   Raises:
-    UserError: there is no such module or function.
+    UserError: there is no such module or function, or it makes no function.
   """
   module, _, function = name.partition(':')
   machine.whole_tensorflow()
   try:
     found = importlib.import_module(module)
-    make = getattr(found, function)
-  except (ImportError, AttributeError, ValueError) as error:
+    make, source = getattr(found, function), pathlib.Path(found.__file__)
+    inspect.signature(make).bind(file)
+  except (ImportError, AttributeError, TypeError, ValueError) as error:
     raise UserError(
-      f'--feature_network ({name}) must be MODULE:FUNCTION, importable from here: {error}'
+      f'--feature_network ({name}) must be MODULE:FUNCTION, importable from here, of a function '
+      f'that takes the path of a file: {error}'
     ) from error
-  code = hashlib.sha256(pathlib.Path(found.__file__).read_bytes()).hexdigest()
-  return FeatureNetwork(function, make(file), files, f'as {name} does, SHA-256 {code}')
+  features = make(file)
+  if not callable(features):
+    raise UserError(
+      f'--feature_network ({name}) returns {type(features).__name__}; it must return a function '
+      'from uint8 [N T H W 3] to float [N D]'
+    )
+  code = hashlib.sha256(source.read_bytes()).hexdigest()
+  return FeatureNetwork(function, features, files, f'as {name} does, SHA-256 {code}')

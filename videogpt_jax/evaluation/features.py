@@ -87,6 +87,7 @@ def extract(
     video = clips.read(indices[start : start + batch_size])
     for name, network in networks.items():
       parts[name].append(network(video))
+      check_widths(parts[name][0], parts[name][-1], clips.origin)
     if networks:
       line.show(f'{clips.origin}: features of {start + len(video)}/{len(indices)} clips')
   line.close()
@@ -120,12 +121,23 @@ def of_reference(
   known = np.isin(wanted, found.indices) if found else np.zeros(np.shape(wanted), bool)
   if not known.all():
     new = extract(clips, np.asarray(wanted)[~known], {'': network}, batch_size)['']
+    if found:
+      check_widths(found.values, new.values, clips.origin)
     found = _merged(found, new) if found else new
   size = clips.read([0]).shape[1:]
   stored = StoredSet(clips.origin, found, network.identity, size, clips.lossy, digest)
   if network.files and not known.all():
     write_atomically(file, lambda temporary: save(stored, temporary))
   return stored
+
+
+def check_widths(a: np.ndarray, b: np.ndarray, origin: str) -> None:
+  """Refuses features of different numbers, [N D] each (UserError)."""
+  if a.shape[1] != b.shape[1]:
+    raise UserError(
+      f'the feature network gives {a.shape[1]} features for some clips and {b.shape[1]} for others '
+      f'of {origin}; it must give all clips the same number'
+    )
 
 
 def _merged(a: Features, b: Features) -> Features:

@@ -87,6 +87,8 @@ def features_of_sets(
     every = np.arange(min(len(sets.others), drawn.reference.shape[1]))
     others = features.of_reference(sets.others, every, network, batch_size)
     found['others'] = Trials(others.features, every[None])
+  for name in found.keys() - {'c3d', 'reference'} if network is not None else ():
+    features.check_widths(found['reference'].values, found[name].values, f'the set {name}')
   return found
 
 
