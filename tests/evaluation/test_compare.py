@@ -143,6 +143,17 @@ def test_clips_are_looked_at_where_nothing_can_be_scored():
   none, clips = networks.Networks(), _clips(6)
   result = _evaluate(clips, clips, networks=none)
   assert not result['scores'] and 'nothing was scored' in result['warnings'][-1]
+  assert '--fvd_weights' in result['missing']['fvd, kvd']
+  of_nine = networks.Networks(FeatureNetwork('i3d', _STANDIN, min_frames=9))
+  for network, protocol, missing in (
+    (of_nine, _ALL, {'fvd, kvd': 'clips of at least 9 frames'}),
+    (_NETWORKS, protocols.Protocol('is', 2, 1, 'this test', compares=False), {}),
+  ):
+    nets = networks.Networks(network.features)
+    result = _evaluate(clips, clips, protocol, networks=nets)
+    assert not result['scores'] and 'weights' not in result['warnings'][-1]
+    assert 'the missing scores need' in result['warnings'][-1]
+    assert result['missing'].items() >= missing.items() and 'inception_score' in result['missing']
   broken = clips.copy()
   broken[4, 2, 0, 0, 1] = np.nan
   with pytest.raises(ValueError, match='clip 4 of array'):

@@ -21,8 +21,8 @@ _HOW_TO_GET = {
 }
 
 _NOTHING = (
-  'nothing was scored: no network weights were given, and the sets are not --paired; the clips '
-  'were only read'
+  'nothing was scored, and the clips were only read: give what the missing scores need, or --paired '
+  'sets'
 )
 
 
