@@ -53,9 +53,7 @@ def video_padding(kernel_size: Size3, stride: Size3, time: str = 'same') -> tupl
   return tuple(rule(k, s) for rule, k, s in zip(rules, kernel_size, stride, strict=True))
 
 
-def dense_conv3d(
-  x: jax.Array, kernel: jax.Array, precision: jax.lax.Precision | None = None
-) -> jax.Array:
+def dense_conv3d(x: jax.Array, kernel: jax.Array) -> jax.Array:
   """Convolves with stride 1 and no padding: x [B T H W I], kernel [kt kh kw I O].
 
   On CPU it is a sum over time of 2-D convolutions, for which XLA has faster code.
@@ -68,7 +66,6 @@ def dense_conv3d(
       (1, 1, 1),
       'VALID',
       dimension_numbers=('NDHWC', 'DHWIO', 'NDHWC'),
-      precision=precision,
     )
 
   def by_frames(x, kernel):
@@ -93,7 +90,6 @@ def conv3d(
   kernel: jax.Array,
   stride: Size3,
   padding: Sequence[Edges],
-  precision: jax.lax.Precision | None = None,
 ):
   """Convolves; a strided convolution is evaluated as space-to-depth and a dense convolution.
 
@@ -105,7 +101,6 @@ def conv3d(
     kernel: [kt kh kw I O].
     stride: along T, H, W; each 1 or a divisor of the padded size.
     padding: zeros before and after along T, H, W.
-    precision: of the products on GPUs and TPUs.
   Returns:
     [B T' H' W' O], in x's dtype.
   """
@@ -127,7 +122,7 @@ def conv3d(
   if stride != (1, 1, 1):
     x = rearrange(x, 'B (T a) (H b) (W c) I -> B T H W (a b c I)', a=st, b=sh, c=sw)
     kernel = rearrange(kernel, '(t a) (h b) (w c) I O -> t h w (a b c I) O', a=st, b=sh, c=sw)
-  return dense_conv3d(x, kernel, precision)
+  return dense_conv3d(x, kernel)
 
 
 def conv3d_transpose(
