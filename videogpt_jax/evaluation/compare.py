@@ -21,8 +21,8 @@ _HOW_TO_GET = {
 }
 
 _NOTHING = (
-  'nothing was scored, and the clips were only read: give what the missing scores need, or --paired '
-  'sets'
+  'nothing was scored, and the clips were only read: give what the missing scores need, or sets '
+  'that are --paired'
 )
 
 
