@@ -56,7 +56,8 @@ said = []
 jax.monitoring.register_event_listener(lambda event, **_: said.append(event))
 jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
 jax.jit(lambda x: jax.lax.cumsum(x) * 3)(jax.numpy.arange(5.0)).block_until_ready()
-print(sum(event.endswith('cache_hits') for event in said), jax.config.jax_compilation_cache_dir or None)
+hits = sum(event.endswith('cache_hits') for event in said)
+print(hits, jax.config.jax_compilation_cache_dir or None)
 """
 
 

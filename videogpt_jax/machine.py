@@ -126,7 +126,7 @@ def slim_tensorflow():
 
 
 def whole_tensorflow():
-  """Undoes what `slim_tensorflow` does to Keras, for code of the user's."""
+  """Undoes what `slim_tensorflow` does to Keras, for code that needs it."""
   if os.environ.get(_KERAS) == _LEFT_OUT:
     del os.environ[_KERAS]
 

@@ -3,11 +3,14 @@
 from collections.abc import Mapping
 
 import numpy as np
-from clu import metric_writers
 from etils.epath import Path
-from tensorboard.plugins.image import metadata
 
-from videogpt_jax import media
+from videogpt_jax import machine, media
+
+machine.whole_tensorflow()  # clu imports a part of TensorBoard that needs Keras
+
+from clu import metric_writers  # noqa: E402
+from tensorboard.plugins.image import metadata  # noqa: E402
 
 FPS = 8
 
