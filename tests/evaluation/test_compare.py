@@ -119,6 +119,8 @@ def test_doubtful_comparisons_are_warned_of(tmp_path):
   assert _evaluate(_clips(4), _clips(4))['warnings'] == []
   (warning,) = _evaluate(_clips(4), _clips(5))['warnings']
   assert 'differ in size' in warning
+  other = networks.Networks(FeatureNetwork('i3d', _STANDIN, warnings=['another network']))
+  assert _evaluate(_clips(4), _clips(4), networks=other)['warnings'] == ['another network']
   lossy = ArrayClips(_clips(4))
   lossy.lossy = '.mp4'
   sets = compare.ClipSets(lossy, ArrayClips(_clips(4)))

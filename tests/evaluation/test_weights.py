@@ -11,7 +11,7 @@ import safetensors.numpy
 from tests.evaluation import published_weights
 from tests.goldens.golden import HERE as GOLDENS
 from videogpt_jax.errors import UserError, UserFileError
-from videogpt_jax.evaluation import networks, weights
+from videogpt_jax.evaluation import i3d_weights, networks, weights
 from videogpt_jax.interop import torch_file
 
 _BUNDLE = pathlib.Path(__file__).parent / 'goldens'
@@ -29,6 +29,23 @@ def _digest(path):
   with pytest.raises(ValueError, match='not in the table of known weights') as refusal:
     weights.identify(path)
   return str(refusal.value).rpartition('--trust_sha256=')[2]
+
+
+@pytest.mark.parametrize(
+  ('name', 'warning'),
+  [
+    ('rgb_imagenet/model.ckpt.index', 'another network'),
+    ('rgb_imagenet.pt', 'another network'),
+    ('i3d_pretrained_400.pt', 'epsilon 1e-05'),
+    ('i3d-kinetics-400.ckpt', ''),
+    ('variables/variables.index', ''),
+  ],
+)
+def test_networks_that_do_not_compare_are_warned_of(name, warning, tmp_path):
+  (tmp_path / name).parent.mkdir(exist_ok=True)
+  (tmp_path / name).touch()
+  found = i3d_weights.warnings(str(tmp_path / name))
+  assert bool(found) == bool(warning) and all(warning in line for line in found)
 
 
 def test_unknown_weights_are_used_only_on_the_users_word(file):

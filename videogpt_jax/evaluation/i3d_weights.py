@@ -6,6 +6,7 @@ s = gamma / sqrt(var + epsilon), the unit is the convolution w s with the bias b
 Axes: t h w of a kernel; channels I in, O out.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 
 import einops
@@ -78,7 +79,8 @@ def import_i3d(tensors: Mapping[str, np.ndarray], file: str = 'the file') -> i3d
 
 def warnings(file: str) -> list[str]:
   """Returns why scores with a file's weights do not compare with those of other files."""
-  if file.endswith('.index') and not file.endswith('variables.index'):
+  of_deepmind = file.endswith('.index') and not file.endswith('variables.index')
+  if of_deepmind or re.search('rgb_(imagenet|scratch)', file):  # its ports to PyTorch keep the name
     return [
       f"{file} is a checkpoint of DeepMind's release (rgb_imagenet, rgb_scratch), another network "
       "than TF Hub's i3d-kinetics-400, by which FVD is defined: compare its scores with each other"
