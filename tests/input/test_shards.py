@@ -55,6 +55,17 @@ def test_actions_of_frames_that_are_left_out_are_added_up_unless_they_are_choice
     first(dataclasses.replace(chosen, frame_skip=2))
 
 
+def test_clips_with_actions_are_not_mirrored_unless_it_is_said_how(tmp_path, caplog):
+  write_shard(tmp_path / 'train-0.tfrecord')
+  write_shard(tmp_path / 'test-0.tfrecord')
+  shard_index.index_directory(str(tmp_path)).save(str(tmp_path))
+  config = config_of('tfrecord', tmp_path, random_flip=True)
+  with caplog.at_level(logging.INFO):
+    for _ in range(2):
+      first(config, 'train')
+  assert caplog.text.count(f'{tmp_path}: clips are not mirrored') == 1
+
+
 def test_a_shard_cut_short_loses_its_last_records_only(tmp_path, caplog):
   for name in ('train-0', 'test-0'):
     write_shard(tmp_path / f'{name}.tfrecord')

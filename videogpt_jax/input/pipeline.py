@@ -6,6 +6,8 @@ is shuffled in memory, resuming is immediate, and each host computes its own sha
 """
 
 import dataclasses
+import functools
+import logging
 import re
 import weakref
 from collections.abc import Iterator
@@ -19,6 +21,9 @@ from videogpt_jax.input.actions import mirror
 from videogpt_jax.input.clips import for_model, resize_and_crop
 from videogpt_jax.input.config import DatasetConfig
 from videogpt_jax.input.contents import open_clips
+from videogpt_jax.input.faults import printable
+
+_log = logging.getLogger(__name__)
 
 Batch = dict[str, np.ndarray]
 
@@ -159,7 +164,19 @@ def crop_batches(
 
 def flips(config: DatasetConfig, action_dim: int | None) -> bool:
   """Whether training clips are mirrored: not where nobody says what that does to actions."""
-  return config.random_flip and not (action_dim and not config.mirror_actions)
+  if config.random_flip and action_dim and not config.mirror_actions:
+    _tell_unmirrored(printable(config.path or config.name))
+    return False
+  return config.random_flip
+
+
+@functools.cache
+def _tell_unmirrored(path: str):
+  _log.info(
+    '%s: clips are not mirrored, since dataset.mirror_actions does not say what becomes of their '
+    'actions',
+    path,
+  )
 
 
 def _share(batch_size, process_index, process_count):

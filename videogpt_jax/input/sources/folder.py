@@ -85,9 +85,8 @@ def look(config: DatasetConfig) -> Divided:
   Raises:
     UserError: there is no usable recording.
   """
-  keys = ('path', 'video_key', 'action_key', 'columns', 'axes', 'action_order', 'mirror_actions')
-  keys += ('sequence_length', 'frame_skip', 'fps', 'test_fraction', 'group')
-  keys += ('random_flip', 'broken')
+  keys = ('path', 'video_key', 'action_key', 'columns', 'axes', 'action_order')
+  keys += ('sequence_length', 'frame_skip', 'fps', 'test_fraction', 'group', 'broken')
   return _look(DatasetConfig('folder', **{key: getattr(config, key) for key in keys}))
 
 
@@ -98,12 +97,6 @@ def _look(config) -> Divided:
   n = sum(map(len, divided.splits.values()))
   tell_skipped(path, [str(line) for line in divided.skipped], n)
   _log.info('%s: %s', path, divided.said)
-  if layout.action_dim and config.random_flip and not config.mirror_actions:
-    _log.info(
-      '%s: clips are not mirrored, since dataset.mirror_actions does not say what becomes of their '
-      'actions',
-      path,
-    )
   for remark in divided.remarks:
     _log.warning('%s: %s', path, remark)
   return divided
