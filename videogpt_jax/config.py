@@ -28,6 +28,7 @@ from videogpt_jax.sampling import windows
 from videogpt_jax.sampling.settings import SampleConfig
 from videogpt_jax.training.config import TrainingConfig
 from videogpt_jax.training.sharding import MeshConfig
+from videogpt_jax.training.vqvae_loss import LossConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Experiment:
   prior_codes: str = ''
   dataset: DatasetConfig = dataclasses.field(default_factory=DatasetConfig)
   vqvae: VQVAEConfig = dataclasses.field(default_factory=VQVAEConfig)
+  vqvae_loss: LossConfig = dataclasses.field(default_factory=LossConfig)
   vqvae_training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
   prior: PriorConfig = dataclasses.field(default_factory=PriorConfig)
   prior_training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)

@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 from videogpt_jax.config import Experiment
 from videogpt_jax.training.optimizer import learning_rate_schedule
 
+_OF_VQVAE = ('seed', 'dataset', 'vqvae', 'vqvae_loss', 'vqvae_training')
+
 SHAPES_CHECKPOINTS = {
-  'vqvae': ('seed', 'dataset', 'vqvae', 'vqvae_training'),
-  'prior': ('seed', 'dataset', 'vqvae', 'vqvae_training', 'prior', 'prior_training', 'prior_codes'),
+  'vqvae': _OF_VQVAE,
+  'prior': (*_OF_VQVAE, 'prior', 'prior_training', 'prior_codes'),
 }
 """Sections that a stage's checkpoints depend on, and that must therefore not change."""
 

@@ -135,7 +135,8 @@ def test_no_latent_frame_depends_on_later_frames_nor_a_frame_on_later_latents(op
     return np.abs(gradients(x)).max((1, 3, 4, 5)) > 0
 
   encoded = reach(lambda v: vqvae.latents(v, train=True), video)
-  decoded = reach(lambda z: vqvae.decoder(vqvae.post_vq_conv(z), True), z)
+  decoder = vqvae.decoder
+  decoded = reach(lambda z: decoder.last(decoder.features(vqvae.post_vq_conv(z), True)), z)
   t, T = np.indices((4, n_frames))
   own = (T + config.first_frame_alone) // 2  # the latent frame of each frame
   assert encoded[own <= t].all()

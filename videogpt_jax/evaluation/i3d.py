@@ -124,16 +124,33 @@ class I3D(nnx.Module):
         f'I3D takes clips of at least {MIN_FRAMES} frames of {RESOLUTION}x{RESOLUTION}x3, not '
         f'{video.shape[1:]}; use longer clips, and resize them with videogpt_jax.resize'
       )
-    x = nnx.relu(self.Conv3d_1a_7x7(video))
-    x = _max_pool(x, (1, 3, 3), (1, 2, 2))
-    x = nnx.relu(self.Conv3d_2b_1x1(x))
-    x = nnx.relu(self.Conv3d_2c_3x3(x))
+    _, x = self.features(video)
     for name in _MIXED_CHANNELS:
       if name in _POOL_BEFORE:
         x = _max_pool(x, *_POOL_BEFORE[name])
       x = getattr(self, name)(x)
     x = nnx.avg_pool(x, (2, 7, 7), strides=(1, 1, 1), padding='VALID')
     return jnp.mean(self.logits(x), axis=(1, 2, 3))
+
+  def features(self, video: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Returns what the first and the last convolution before the Inception modules give.
+
+    Args:
+      video: float32 [B T H W 3] in [-1, 1], of any size.
+    Returns:
+      [B T/2 H/2 W/2 64] and [B T/2 H/4 W/4 192], rounded up.
+    """
+    first = nnx.relu(self.Conv3d_1a_7x7(video))
+    x = _max_pool(first, (1, 3, 3), (1, 2, 2))
+    x = nnx.relu(self.Conv3d_2b_1x1(x))
+    return first, nnx.relu(self.Conv3d_2c_3x3(x))
+
+  def stem_only(self) -> 'I3D':
+    """Returns a copy that has `features` alone, and no weights for anything else."""
+    stem = nnx.clone(self)
+    for name in (*_MIXED_CHANNELS, 'logits'):
+      delattr(stem, name)
+    return stem
 
 
 def _max_pool(x: jax.Array, window: tuple[int, ...], strides: tuple[int, ...]) -> jax.Array:

@@ -96,30 +96,40 @@ def load_networks(
   given = {'features': features, 'c3d': is_weights, 'lpips': lpips_weights}
   found = {name: [weights.identify(f, trusted) for f in fs] for name, fs in given.items() if fs}
 
-  def extractor(name: str, function: Callable, build: Callable, convert: Callable):
-    files = given['features' if name == 'i3d' else name]
-    provenances = found['features' if name == 'i3d' else name]
-    network = converted.load(name, provenances, build, functools.partial(convert, *files))
-    return Extractor(function, network, devices)
+  def extractor(name: str, function: Callable):
+    part = 'features' if name == 'i3d' else name
+    return Extractor(function, _load(name, given[part], found[part]), devices)
 
   networks = {}
   if feature_network:
     networks['features'] = of_the_user(feature_network, fvd_file, found.get('features', ()))
   elif features:
     function = functools.partial(i3d_features, resize=resize)
-    run = extractor('i3d', function, lambda _: i3d.I3D(rngs=nnx.Rngs(0)), _convert_i3d)
+    run = extractor('i3d', function)
     warnings = [*i3d_weights.warnings(fvd_file), *_RESIZE_WARNINGS.get(resize, ())]
     networks['features'] = FeatureNetwork(
       'i3d', run, found['features'], I3D_INPUTS[resize], warnings, i3d.MIN_FRAMES
     )
   if 'c3d' in found:
-    networks['c3d'] = extractor(
-      'c3d', c3d_logits, lambda _: c3d.C3D(rngs=nnx.Rngs(0)), _convert_c3d
-    )
+    networks['c3d'] = extractor('c3d', c3d_logits)
   if 'lpips' in found:
-    networks['lpips'] = extractor('lpips', framewise_lpips, lpips.build, _convert_lpips)
+    networks['lpips'] = extractor('lpips', framewise_lpips)
   names = {'features': networks['features'].name} if 'features' in networks else {}
   return Networks(**networks, files={names.get(name, name): x for name, x in found.items()})
+
+
+def load_network(name: str, files: Sequence[str], trusted: Collection[str] = ()) -> nnx.Module:
+  """Loads 'i3d', 'c3d' or 'lpips' from its files, which must be known or trusted.
+
+  Raises:
+    UserError: a file is missing, unknown, damaged, or of another network.
+  """
+  return _load(name, files, [weights.identify(file, trusted) for file in files])
+
+
+def _load(name: str, files: Sequence[str], provenances: Sequence[weights.Provenance]) -> nnx.Module:
+  build, convert = _LOADERS[name]
+  return converted.load(name, provenances, build, functools.partial(convert, *files))
 
 
 def _convert_i3d(file: str) -> i3d.I3D:
@@ -136,6 +146,14 @@ def _convert_c3d(file: str, mean_file: str) -> c3d.C3D:
 def _convert_lpips(backbone: str, linear: str) -> lpips.LPIPS:
   tensors = weights.read_tensors(backbone), weights.read_tensors(linear)
   return lpips.import_lpips(*tensors, file=f'{backbone} and {linear}')
+
+
+_LOADERS: dict[str, tuple[Callable, Callable]] = {
+  'i3d': (lambda _: i3d.I3D(rngs=nnx.Rngs(0)), _convert_i3d),
+  'c3d': (lambda _: c3d.C3D(rngs=nnx.Rngs(0)), _convert_c3d),
+  'lpips': (lpips.build, _convert_lpips),
+}
+"""How each network is built from the names of its parameters, and converted from its files."""
 
 
 def describe_files(networks: Networks) -> dict[str, list[dict]]:

@@ -21,11 +21,13 @@ from videogpt_jax.models.vqvae_config import VQVAEConfig
 
 
 class VQVAEOutput(NamedTuple):
-  """All that training needs: reconstruction float32 [B T H W 3], z [B t h w E], and codes."""
+  """All that training needs: reconstruction float32 [B T H W 3], z [B t h w E], codes, and the
+  features that the decoder's last convolution turns into the reconstruction."""
 
   reconstruction: jax.Array
   z: jax.Array
   quantized: Quantized
+  features: jax.Array
 
 
 class ResidualBlock(nnx.Module):
@@ -105,7 +107,10 @@ class Encoder(nnx.Module):
 
 
 class Decoder(nnx.Module):
-  """Residual blocks, then transposed convolutions: [B t h w C] -> [B T H W 3]."""
+  """Residual blocks, then transposed convolutions: [B t h w C] -> [B T H W 3].
+
+  It has two halves, `last` after `features`.
+  """
 
   def __init__(self, config: VQVAEConfig, *, rngs: nnx.Rngs):
     C, strides, time = config.n_hiddens, config.strides(), config.time_padding
@@ -119,17 +124,23 @@ class Decoder(nnx.Module):
       ]
     )
 
-  def __call__(
+  def features(
     self,
     x: jax.Array,
     train: bool,
     positions: jax.Array | None = None,
     past: Past | None = None,
   ) -> jax.Array:
+    """Returns what the last convolution takes."""
     x = self.res_stack(x, train, positions, past)
     for convt in self.convts[:-1]:
       x = nnx.relu(convt(x, past))
-    return self.convts[-1](x, past)
+    return x
+
+  @property
+  def last(self) -> ConvTranspose3D:
+    """The convolution to pixels."""
+    return self.convts[-1]
 
 
 class VQVAE(nnx.Module):
@@ -179,8 +190,9 @@ class VQVAE(nnx.Module):
 
   def decode(self, codes: jax.Array, past: Past | None = None) -> jax.Array:
     """Returns video, float32 [B T H W 3], not clipped, of codes int32 [B t h w]; see `encode`."""
-    embeddings = self.codebook.lookup(codes)
-    return self._reconstruct(embeddings.reshape(*codes.shape[:4], -1), train=False, past=past)
+    embeddings = self.codebook.lookup(codes).reshape(*codes.shape[:4], -1)
+    features = self._features(embeddings, train=False, past=past)
+    return self.decoder.last(features, past).astype(jnp.float32)
 
   def __call__(self, video: jax.Array, key: jax.Array | None = None) -> VQVAEOutput:
     """Encodes, quantises and reconstructs.
@@ -193,11 +205,13 @@ class VQVAE(nnx.Module):
     train = key is not None
     z = self.latents(video, train)
     quantized = self.codebook(z, key)
-    return VQVAEOutput(self._reconstruct(quantized.embeddings, train), z, quantized)
+    features = self._features(quantized.embeddings, train)
+    reconstruction = self.decoder.last(features).astype(jnp.float32)
+    return VQVAEOutput(reconstruction, z, quantized, features)
 
-  def _reconstruct(self, embeddings: jax.Array, train: bool, past: Past | None = None) -> jax.Array:
+  def _features(self, embeddings: jax.Array, train: bool, past: Past | None = None) -> jax.Array:
     h = self.post_vq_conv(embeddings.astype(self.config.dtype), past)
-    return self.decoder(h, train, self._positions(h.shape[1:4]), past).astype(jnp.float32)
+    return self.decoder.features(h, train, self._positions(h.shape[1:4]), past)
 
   def _positions(self, grid: tuple[int, ...]) -> jax.Array | None:
     """Returns the position embeddings [t h w C] of a grid, the first ones of a smaller grid.

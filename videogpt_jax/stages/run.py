@@ -22,7 +22,6 @@ from videogpt_jax.models.prior import check_attention
 from videogpt_jax.stages import checks, draw, held_out, init_from, score, shapes
 from videogpt_jax.stages.summary import summary
 from videogpt_jax.stages.train_prior import prior_stage
-from videogpt_jax.stages.train_vqvae import vqvae_stage
 from videogpt_jax.tokenizer import Tokenizer
 from videogpt_jax.training import distributed, watch
 from videogpt_jax.training.checkpoint import Checkpoints
@@ -203,10 +202,10 @@ class _Run:
         'so most codes are redrawn every step and never settle; lower vqvae.n_codes or raise '
         'vqvae_training.batch_size'
       )
-    stage = vqvae_stage(experiment.vqvae, experiment.codes.latent_shape)
+    stage, training = shapes.stage_of('vqvae', experiment)
     if self._begins_elsewhere('vqvae'):
       stage, _ = init_from.begin(stage, training, self.mesh)
-    self._fit(stage, experiment.vqvae_training, experiment.dataset)
+    self._fit(stage, training, experiment.dataset)
 
   def prior(self):
     tokenizer = load_vqvae(self.path)

@@ -1,49 +1,73 @@
 """The first stage: the VQ-VAE learns to reconstruct clips from codes."""
 
+import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from einops import rearrange
+from flax import nnx
 
 from videogpt_jax.evaluation import code_statistics as codes_stats
 from videogpt_jax.evaluation.image_quality import psnr
+from videogpt_jax.models.discriminator import Discriminator
+from videogpt_jax.models.trained import Trained
 from videogpt_jax.models.vqvae import VQVAE, VQVAEConfig
+from videogpt_jax.stages.vqvae_losses import DATA_VARIANCE, discriminator_loss, loss
+from videogpt_jax.training.paths import DISCRIMINATOR
 from videogpt_jax.training.step import Batch, Metrics, Stage, Update
-
-DATA_VARIANCE = 0.06
-"""Variance of pixels in [-0.5, 0.5], by which both published codes divide the squared error.
-
-VideoGPT-Paper does so for every data set; the paper's NMSE (table 3) would be this quotient.
-"""
+from videogpt_jax.training.vqvae_loss import LossConfig
 
 
-def vqvae_stage(config: VQVAEConfig, grid: Sequence[int] | None = None) -> Stage:
-  """Returns the stage that trains a VQ-VAE of this configuration, for clips of this latent grid."""
+def vqvae_stage(
+  config: VQVAEConfig,
+  grid: Sequence[int] | None = None,
+  losses: LossConfig | None = None,
+  perceptual: Trained | None = None,
+) -> Stage:
+  """Returns the stage that trains a VQ-VAE of this configuration.
+
+  Args:
+    config: of the VQ-VAE.
+    grid: latent grid of the clips; only position embeddings and a discriminator need it.
+    losses: beside the squared error; none by default.
+    perceptual: the network of the perceptual loss, see `perceptual.load_perceptual`.
+  """
+  losses = losses or LossConfig()
+
+  def create(rngs: nnx.Rngs) -> VQVAE:
+    vqvae = VQVAE(config, grid, rngs=rngs)
+    if losses.adversarial:
+      clip = tuple(n * factor for n, factor in zip(grid[:3], config.downsample, strict=True))
+      sizes = losses.discriminator_hiddens, losses.discriminator_layers
+      vqvae.discriminator = Discriminator(*sizes, clip, rngs=rngs)
+    return vqvae
+
+  own = nnx.PathContains(DISCRIMINATOR)
+  update = Update('vqvae', functools.partial(loss, config=losses))
+  of_discriminator = Update(
+    DISCRIMINATOR,
+    functools.partial(discriminator_loss, config=losses),
+    own,
+    losses.discriminator_optimizer,
+    first_step=losses.adversarial_start,
+  )
+  pair = dataclasses.replace(update, params=nnx.Not(own)), of_discriminator
   return Stage(
     name='vqvae',
-    create=lambda rngs: VQVAE(config, grid, rngs=rngs),
-    updates=(Update('vqvae', loss),),
+    create=create,
+    updates=pair if losses.adversarial else (update,),
     evaluate=evaluate,
     summarise=summarise,
     show=show,
+    frozen=perceptual,
     held_out_loss='reconstruction_loss',
   )
 
 
-def loss(vqvae: VQVAE, frozen: None, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
-  """Reconstruction error over the data's variance, plus the commitment loss.
-
-  Source: van den Oord et al. 2017, eq. 3; its middle term is the codebook's moving average.
-  """
-  out = vqvae(batch['video'], key)
-  reconstruction_loss = jnp.mean(jnp.square(out.reconstruction - batch['video'])) / DATA_VARIANCE
-  losses = {'reconstruction_loss': reconstruction_loss, **out.quantized.losses}
-  return sum(losses.values()), losses | out.quantized.statistics
-
-
-def evaluate(vqvae: VQVAE, frozen: None, batch: Batch) -> Metrics:
+def evaluate(vqvae: VQVAE, frozen: Any, batch: Batch) -> Metrics:
   """Per clip: reconstruction error and mean PSNR of its frames (dB), [B]; counts, [B G K]."""
   codes = vqvae.encode(batch['video'])
   decoded = vqvae.decode(codes)
@@ -75,7 +99,7 @@ def summarise(means: Mapping[str, Any]) -> dict[str, float]:
   }
 
 
-def show(vqvae: VQVAE, frozen: None, batch: Batch) -> dict[str, jax.Array]:
+def show(vqvae: VQVAE, frozen: Any, batch: Batch) -> dict[str, jax.Array]:
   """Eight clips above their reconstructions: float32 [B T 2H W 3]."""
   video = batch['video'][:8]
   reconstruction = jnp.clip(vqvae.decode(vqvae.encode(video)), -0.5, 0.5)

@@ -4,10 +4,11 @@ import re
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import orbax.checkpoint as ocp
 
 from videogpt_jax.errors import UserError
-from videogpt_jax.training.paths import name_of
+from videogpt_jax.training.paths import DISCRIMINATOR, name_of
 from videogpt_jax.training.step import TrainState
 
 FORMAT = 2
@@ -67,9 +68,13 @@ def holds(manager: ocp.CheckpointManager, step: int, item: str) -> bool:
 def read_items(manager: ocp.CheckpointManager, step: int, likes: dict) -> dict:
   """Returns items of a checkpoint, as trees like these (UserError if its format is too new)."""
   names = _names_in_format_1 if _format(manager, step) == 1 else _names
+  wanted = {
+    item: dict(zip(names(tree), jax.tree.leaves(tree), strict=True)) for item, tree in likes.items()
+  }
+  # Orbax restores all or nothing.
   args = {
-    item: ocp.args.StandardRestore(dict(zip(names(tree), jax.tree.leaves(tree), strict=True)))
-    for item, tree in likes.items()
+    item: ocp.args.StandardRestore(_of_discriminator(manager, step, item) | arrays)
+    for item, arrays in wanted.items()
   }
   found = manager.restore(step, args=ocp.args.Composite(**args))
   trees = {
@@ -78,6 +83,16 @@ def read_items(manager: ocp.CheckpointManager, step: int, likes: dict) -> dict:
   }
   _check_sums(trees, about(manager, step).get('sums', {}))
   return trees
+
+
+def _of_discriminator(manager: ocp.CheckpointManager, step: int, item: str) -> dict:
+  """Returns space for a discriminator, which is stored beside the VQ-VAE that it trains."""
+  stored = ocp.StandardCheckpointHandler().metadata(manager.directory / str(step) / item)
+  return {
+    name: np.empty(array.shape, array.dtype)
+    for name, array in stored.tree.items()
+    if name.startswith(f'{DISCRIMINATOR}/')
+  }
 
 
 def sums_of(tree) -> dict[str, int]:

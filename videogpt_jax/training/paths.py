@@ -2,6 +2,10 @@
 
 import jax
 
+DISCRIMINATOR = 'discriminator'
+"""The attribute of a VQ-VAE in training that holds its discriminator, and how names of its arrays
+begin. Readers of the model alone leave them out."""
+
 
 def name_of(path: jax.tree_util.KeyPath) -> str:
   """Returns an array's name, such as 'blocks/attn/value/kernel'.

@@ -57,12 +57,14 @@ class Update:
     params: nnx filter that selects its parameters; all by default.
     optimizer: how they move; None takes the training section's. Averages are always those of the
       training section, over the whole model.
+    first_step: number of steps in which it rests.
   """
 
   name: str
   loss: Callable[[nnx.Module, Any, Batch, jax.Array], tuple[jax.Array, Metrics]]
   params: Any = ...
   optimizer: optim.OptimizerConfig | None = None
+  first_step: int = 0
 
   def split(self, params: nnx.State) -> tuple[nnx.State, nnx.State]:
     """Returns the parameters that this update moves, and the others."""
@@ -244,7 +246,12 @@ def _make_update(
     changed = {'params': params, 'variables': variables, 'opt_state': opt_states}
     return dataclasses.replace(state, **changed), metrics
 
-  return apply
+  def rest_first(state: TrainState, *rest):
+    told = jax.eval_shape(apply, state, *rest)[1]
+    still = lambda state, *_: (state, jax.tree.map(lambda m: jnp.zeros(m.shape, m.dtype), told))
+    return jax.lax.cond(state.step >= update.first_step, apply, still, state, *rest)
+
+  return rest_first if update.first_step else apply
 
 
 def make_evaluate_step(stage: Stage):
