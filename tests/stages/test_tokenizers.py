@@ -17,6 +17,7 @@ from videogpt_jax.input import code_shards
 from videogpt_jax.planning import programs as plans
 from videogpt_jax.stages.run import run
 from videogpt_jax.training.sharding import MeshConfig, make_mesh
+from videogpt_jax.training.vqvae_loss import LossConfig
 
 CAUSAL = {'norm': 'group', 'time_padding': 'causal', 'time_mask': 'causal', 'time_window': 2}
 FSQ = {'quantizer': 'fsq', 'levels': (4, 4), 'n_codes': 16, 'embedding_dim': 2}
@@ -25,7 +26,15 @@ KINDS = {
   'causal fsq': FSQ | CAUSAL | {'first_frame_alone': True},
   'lfq': {'quantizer': 'lfq', 'n_codes': 2**18, 'embedding_dim': 18},
   'causal bsq': BSQ | CAUSAL | {'downsample': (1, 4, 4), 'norm': 'rms'},
+  'sharp ema': {},
 }
+SHARP = LossConfig(
+  perceptual='i3d',
+  adversarial_weight=0.1,
+  adversarial_start=1,
+  discriminator_hiddens=4,
+  discriminator_layers=2,
+)
 
 
 def tiny(kind):
@@ -38,6 +47,7 @@ def tiny(kind):
     config,
     dataset=dataclasses.replace(config.dataset, sequence_length=length),
     vqvae=vqvae,
+    vqvae_loss=SHARP if kind.startswith('sharp') else config.vqvae_loss,
     vqvae_training=training,
     prior=dataclasses.replace(config.prior, cond_dropout=0.1),
     prior_training=training,
@@ -72,6 +82,11 @@ def test_a_run_with_each_tokenizer(kind, tmp_path):
   out = str(tmp_path / 'codes')
   code_shards.write_codes(dataset, encode, out, progress=lambda *_: None, **arguments)
 
+  if kind == 'sharp ema':
+    exchange.export_model(path, epath.Path(tmp_path / 'out'))
+    exported = videogpt_jax.load_vqvae(tmp_path / 'out')
+    np.testing.assert_array_equal(exported.encode(video), codes)
+    return
   with pytest.raises(UserError, match=r'published code cannot hold this VQ-VAE: .*quantizer'):
     exchange.export_model(path, epath.Path(tmp_path / 'out'))
 

@@ -50,7 +50,10 @@ def summarise(result: dict[str, Any]) -> str:
       spread = '' if deviation is None else f' +- {deviation:.3g}'
       if name in result['intervals']:
         spread += '  (95 %: {:.6g} to {:.6g})'.format(*result['intervals'][name])
+      spread += '  *' if name in result.get('trained_on', ()) else ''
       lines.append(f'{name:24} {score:.6g}{spread}')
+  if result.get('trained_on'):
+    lines.append('* by the network of the perceptual loss: not to be compared with other models')
   lines.append(
     f'protocol {protocol["name"]}: {protocol["n_clips"] or "all"} clips, {protocol["n_trials"]} '
     f'trial(s), clips of {"x".join(map(str, clip["size_t_h_w_c"]))}, seed {result["seed"]}'

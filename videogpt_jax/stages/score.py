@@ -7,7 +7,7 @@ clips, and records everything that is needed to repeat the comparison.
 import dataclasses
 import importlib.util
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import jax
@@ -35,6 +35,12 @@ from videogpt_jax.stages.scored import Scored, check_clips, scored
 from videogpt_jax.tokenizer import Tokenizer
 from videogpt_jax.training.sharding import MeshConfig, make_mesh
 from videogpt_jax.videogpt import VideoGPT
+
+LOOKED_THROUGH = {
+  'i3d': {'fvd', 'kvd', 'precision', 'recall', 'density', 'coverage'},
+  'lpips': {'lpips'},
+}
+"""Kinds of scores by a network, a value of `vqvae_loss.perceptual`."""
 
 N_TRAINING_CLIPS = 1000
 """Training clips that samples are compared with, to find copies and to train a classifier."""
@@ -120,7 +126,7 @@ def score_clips(
     with_samples: see `score_workdir`.
   Returns:
     the record of evaluation.compare; `model` (a digest of its arrays), `dataset` and, for samples,
-    `sampling` say what was scored.
+    `sampling` say what was scored; `trained_on` names the scores that flatter the model, see there.
   Raises:
     UserError: the model's clips are not the protocol's, or there are too few clips.
   """
@@ -164,6 +170,7 @@ def score_clips(
     batch_size=scoring.batch_size,
     save_reference=scoring.save_reference,
   )
+  result['trained_on'] = trained_on(experiment.vqvae_loss.perceptual, result['scores'], networks)
   if sets.samples is not None:
     found = _against_training(sets, training, dataset)
     for kind, values in record.of_estimates(found).items():
@@ -172,6 +179,17 @@ def score_clips(
     fps = experiment.sample.frame_rate(model.cut.frame_rate)
     nearest.write_picture(folder / 'nearest.gif', samples, training['video'], fps)
   return result | drawn_with
+
+
+def trained_on(perceptual: str, scores: Collection[str], networks: Networks) -> list[str]:
+  """Returns the scores by the network that the tokenizer's perceptual loss looked through.
+
+  They flatter it, and compare with no other model's.
+  """
+  if perceptual == 'i3d' and networks.features and networks.features.name != 'i3d':
+    return []
+  kinds = LOOKED_THROUGH.get(perceptual, set())
+  return sorted(name for name in scores if kinds & set(name.split('_')))
 
 
 def _against_training(
