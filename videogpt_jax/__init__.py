@@ -4,6 +4,7 @@ from videogpt_jax.errors import UserError
 from videogpt_jax.loading import load_videogpt, load_vqvae
 from videogpt_jax.machine import silence_missing_tpu
 from videogpt_jax.sampling.settings import SamplingSettings
+from videogpt_jax.show import show
 from videogpt_jax.tokenizer import Tokenizer
 from videogpt_jax.videogpt import VideoGPT
 
@@ -16,5 +17,6 @@ __all__ = [
   'VideoGPT',
   'load_videogpt',
   'load_vqvae',
+  'show',
 ]
 __version__ = '0.1.0'

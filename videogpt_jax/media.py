@@ -74,8 +74,8 @@ def write_gif(path: Path, video: np.ndarray, fps: float):
   files.replace(path, gif(video, fps))
 
 
-def write_mp4(path: Path, video: np.ndarray, fps: float):
-  """Writes uint8 [T H W 3] as H.264. Pads odd sizes by a line, since the codec needs even ones."""
+def mp4(video: np.ndarray, fps: float) -> bytes:
+  """Encodes uint8 [T H W 3] as H.264. Pads odd sizes by a line, since the codec needs even ones."""
   video = np.pad(video, [(0, 0), (0, video.shape[1] % 2), (0, video.shape[2] % 2), (0, 0)])
   file = io.BytesIO()  # the muxer seeks, which buckets do not support
   with av.open(file, 'w', format='mp4') as container:
@@ -88,4 +88,9 @@ def write_mp4(path: Path, video: np.ndarray, fps: float):
         container.mux(packet)
     for packet in stream.encode():
       container.mux(packet)
-  files.replace(path, file.getvalue())
+  return file.getvalue()
+
+
+def write_mp4(path: Path, video: np.ndarray, fps: float):
+  """Writes uint8 [T H W 3] as H.264, see `mp4`."""
+  files.replace(path, mp4(video, fps))
