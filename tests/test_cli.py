@@ -104,6 +104,7 @@ def test_a_missing_flag_is_one_line_with_an_example(module):
   assert re.search(r'(is|are) missing; for example --\w+=|give --model', line), line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('module', ENTRY_POINTS)
 def test_several_processes_are_refused_or_joined(module):
   """Incomplete variables: a program that joins the others asks for the rest of them."""
@@ -196,6 +197,7 @@ CONFIGS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('case', CONFIGS)
 def test_a_configuration_file_that_raises_is_one_line(tmp_path, case):
   body, message = CONFIGS[case]
@@ -216,6 +218,7 @@ def test_a_configuration_file_that_is_not_there_is_named(path, message):
   assert f'error: {message}' in error_line(call('-m', 'videogpt_jax.main', f'--config={path}'))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('module', ['sample', 'evaluate', 'encode', 'export_torch'])
 def test_an_out_that_is_no_folder_is_refused_before_any_work(module, tmp_path):
   (tmp_path / 'file').touch()

@@ -173,7 +173,13 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize('case', BAD)
+QUICK = ('stage', 'key', 'order', 'classes', 'mesh', 'file', 'variant')
+"""One of each place that refuses; the others, a process each, run with the slow tests."""
+
+
+@pytest.mark.parametrize(
+  'case', [case if case in QUICK else pytest.param(case, marks=pytest.mark.slow) for case in BAD]
+)
 def test_bad_input_ends_with_one_line_and_harms_nothing(case, tmp_path):
   flags, message = BAD[case]
   workdir = tmp_path / 'run'
