@@ -13,7 +13,7 @@ from videogpt_jax.resize import frame_size
 
 _CHUNK = 32  # frames to resize at a time
 _ENCODERS = {
-  'raw': lambda image: image.numpy().tobytes(),
+  'raw': np.ndarray.tobytes,
   'png': lambda image: tf.io.encode_png(image).numpy(),
   'jpeg': lambda image: tf.io.encode_jpeg(image, quality=95).numpy(),
 }
@@ -49,14 +49,15 @@ def _records(clip: RawClip, label: int | None, options: Options) -> Iterator[byt
 
 
 def _encode(frames: Iterable[np.ndarray], options: Options) -> Iterator[bytes]:
-  encode = _ENCODERS[options.encoding]
+  encode, size = _ENCODERS[options.encoding], frame_size(options.resolution)
   frames = iter(frames)
   while chunk := list(itertools.islice(frames, _CHUNK)):
-    size = frame_size(options.resolution)
-    video = resize_and_crop(tf.stack(chunk), size, options.antialias, options.fit)
+    video = np.stack(chunk)
+    if video.shape[1:3] != size:
+      video = resize_and_crop(tf.constant(video), size, options.antialias, options.fit).numpy()
     if video.dtype != np.uint8:
-      video = tf.round(tf.clip_by_value(video, 0, 255))
-    yield from map(encode, tf.cast(video, tf.uint8))
+      video = np.rint(video.clip(0, 255)).astype(np.uint8)
+    yield from map(encode, video)
 
 
 def _example(images, actions, label, options):

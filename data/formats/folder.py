@@ -24,7 +24,7 @@ def list_items(source: str, options: Options) -> Listing:
     'folder', source, sequence_length=1, **{key: getattr(options, key) for key in _SAME}
   )
   layout = layouts.find(config)
-  divided = divide(layout, config)
+  divided = divide(layout, config, whole=True)
   skipped = [str(line) for line in divided.skipped]
   if not divided.splits:
     raise UserError(f'{source} holds no usable clip: {"; ".join(skipped[:20]) or "it is empty"}')

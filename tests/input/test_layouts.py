@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data.formats import Options, folder
 from tests.input.finding import found, grey, told
 from tests.input.shared_inputs import INPUTS, needs_inputs
 from tests.input.writing import grey_frames, write_images, write_video
@@ -208,6 +209,16 @@ def test_groups_that_cannot_be_held_out_or_are_torn_apart_are_told(tmp_path):
     divided('(')
   with pytest.raises(UserError, match=r'names of recordings.*--group'):
     DatasetConfig('tfrecord', 'x', group='(.+)_')
+
+
+def test_the_held_out_part_of_one_recording_stays_whole_in_shards(tmp_path):
+  write_images(tmp_path / 'only', range(1, 101))
+  listing = folder.list_items(str(tmp_path), Options())
+  assert [(item.split, len(item.entry.recording)) for item in listing.items] == [
+    ('train', 68),
+    ('test', 16),
+  ]
+  assert [item.entry.recording.first for item in listing.items] == [0, 84]
 
 
 SHARED = {

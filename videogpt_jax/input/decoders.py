@@ -25,7 +25,7 @@ from videogpt_jax.input.video_file import VideoFile
 PATIENCE = 60.0
 """Seconds without a sign of life after which a decoder is ended."""
 
-BYTES = 1 << 28
+BYTES = 1 << 27
 """About how much a process decodes at once where frames are taken one by one. Each time begins at a
 key frame, so that small pieces would be dear."""
 

@@ -15,6 +15,7 @@ from videogpt_jax.input.recording import BrokenRecordingError, Part, frame_rate,
 
 _LONG = 0.8  # share of all frames that makes a recording the one to hold a part of out
 _MAX_PARTS = 64  # held-out clips of one recording
+_USUAL_CLIP = 16  # frames of the gap where no clip's length is known
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,12 +37,16 @@ class Divided:
   remarks: Sequence[str] = ()
 
 
-def divide(layout: Layout, config: DatasetConfig) -> Divided:
+def divide(layout: Layout, config: DatasetConfig, *, whole: bool = False) -> Divided:
   """Returns the recordings that are long enough for a clip, by split.
 
   Where the data set holds nothing out, `config.test_fraction` of its recordings is, by whole groups
   of `config.group`, or the last part of the only one, or of one with most of all frames.
 
+  Args:
+    layout: the recordings.
+    config: how clips are cut, and what is held out.
+    whole: whether the held-out part of a recording stays whole, for clips of any length.
   Raises:
     UserError: `config.broken` is 'stop' and something cannot be used, or the groups cannot be.
   """
@@ -78,7 +83,7 @@ def divide(layout: Layout, config: DatasetConfig) -> Divided:
     return Divided({}, skipped, found, kind, layout.remarks)
   sizes, remarks = [len(entry.recording) for entry in train], [*layout.remarks]
   if len(train) == 1 or (max(sizes) >= _LONG * sum(sizes) and not config.group):
-    train, test, how, more = _cut(train, int(np.argmax(sizes)), config)
+    train, test, how, more = _cut(train, int(np.argmax(sizes)), config, whole)
     remarks += more
   else:
     names = [entry.recording.name for entry in train]
@@ -126,25 +131,27 @@ def _needed(recording, config) -> int:
   return math.ceil(config.sequence_length / config.fps * (frame_rate(recording) or config.fps)) + 1
 
 
-def _cut(entries, long, config):
+def _cut(entries, long, config, whole):
   """Returns training and held-out entries from one long recording, how, and remarks.
 
   Between its two parts a clip's frames are left out, as far as there are enough; the parts overlap
   where the recording is shorter than two clips.
   """
   entry = entries[long]
-  n, needed = len(entry.recording), _needed(entry.recording, config)
+  n = len(entry.recording)
+  needed = max(1, min(_USUAL_CLIP, n // 3)) if whole else _needed(entry.recording, config)
   n_test = max(needed, min(round(config.test_fraction * n), n - 2 * needed))
   gap = max(0, min(needed, n - n_test - needed))
-  n_clips = min(_MAX_PARTS, n_test // needed)
-  begins = np.linspace(n - n_test, n - needed, n_clips).round().astype(int)
-  test = [_part(entry, f'{entry.recording.name}[{b}:{b + needed}]', int(b), needed) for b in begins]
+  n_clips, length = (1, n_test) if whole else (min(_MAX_PARTS, n_test // needed), needed)
+  begins = np.linspace(n - n_test, n - length, n_clips).round().astype(int)
+  test = [_part(entry, f'{entry.recording.name}[{b}:{b + length}]', int(b), length) for b in begins]
   first = max(needed, n - n_test - gap)
   train = [*entries[:long], _part(entry, entry.recording.name, 0, first), *entries[long + 1 :]]
   name, remarks = entry.recording.name, []
   if both := max(0, first - (n - n_test)):
     remarks = [f'{name} is too short to be divided: {both} held-out frames are in training too']
-  said = f'the last {n_test} of the {n} frames of {name} are held out, in {count(n_clips, "clip")}'
+  said = f'the last {n_test} of the {n} frames of {name} are held out'
+  said += '' if whole else f', in {count(n_clips, "clip")}'
   return train, test, f'{said}, after a gap of {gap}' if gap else said, remarks
 
 
