@@ -10,7 +10,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from tests.input.writing import write_shard, write_video
-from videogpt_jax import config, pixels, resize
+from videogpt_jax import config, pixels, resize, typed
 from videogpt_jax.input import (
   DatasetConfig,
   code_shards,
@@ -127,20 +127,20 @@ def _override(*overrides):
 
 @pytest.mark.parametrize('text', ['(36, 64)', '[36, 64]', '36,64'])
 def test_a_flag_gives_height_and_width(text):
-  dataset = config._build(DatasetConfig, _override(f'resolution={text}'), 'config.dataset')
+  dataset = typed.build(DatasetConfig, _override(f'resolution={text}'), 'config.dataset')
   assert dataset.resolution == SIZE and dataset.frame_size == SIZE
 
 
 def test_a_flag_and_a_file_give_a_number_or_a_pair():
-  dataset = config._build(DatasetConfig, _override('resolution=48'), 'config.dataset')
+  dataset = typed.build(DatasetConfig, _override('resolution=48'), 'config.dataset')
   assert dataset.resolution == 48 and dataset.frame_size == (48, 48)
   wide = config._to_dict(DatasetConfig(resolution=SIZE))
   changed = ml_collections.ConfigDict(wide)
-  assert config._build(DatasetConfig, changed, 'config.dataset').resolution == SIZE
+  assert typed.build(DatasetConfig, changed, 'config.dataset').resolution == SIZE
   changed.resolution = 64
-  assert config._build(DatasetConfig, changed, 'config.dataset').frame_size == (64, 64)
+  assert typed.build(DatasetConfig, changed, 'config.dataset').frame_size == (64, 64)
   stored = json.loads(json.dumps({'resolution': SIZE}))
-  assert config._build(DatasetConfig, stored, 'config.dataset').resolution == SIZE
+  assert typed.build(DatasetConfig, stored, 'config.dataset').resolution == SIZE
 
 
 def test_an_inspection_shows_wide_frames(tmp_path):
