@@ -95,8 +95,7 @@ def keep_compiled(jaxlib_version: str):
   """
   if jax.config.jax_compilation_cache_dir:
     return
-  home = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
-  folder = Path(home) / 'videogpt_jax' / f'jaxlib-{jaxlib_version}-{_cpu()}'
+  folder = cache_folder(f'jaxlib-{jaxlib_version}-{_cpu()}')
   with contextlib.suppress(OSError):  # no home, or one that cannot be written to
     folder.mkdir(parents=True, exist_ok=True)
   if not os.access(folder, os.W_OK):
@@ -104,6 +103,12 @@ def keep_compiled(jaxlib_version: str):
   jax.config.update('jax_compilation_cache_dir', str(folder))
   jax.config.update('jax_compilation_cache_max_size', CACHE_BYTES)
   jax.config.update('jax_persistent_cache_min_compile_time_secs', CACHED_SECONDS)
+
+
+def cache_folder(name: str) -> Path:
+  """Returns a folder of the package's in the user's cache, which may not exist yet."""
+  home = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
+  return Path(home) / 'videogpt_jax' / name
 
 
 def _cpu() -> str:

@@ -15,6 +15,7 @@ from flax import nnx
 
 from videogpt_jax.evaluation import network_state
 from videogpt_jax.evaluation.weights import Provenance
+from videogpt_jax.machine import cache_folder
 
 _VERSION = 1  # of the conversion; part of the cache key
 
@@ -50,12 +51,6 @@ def _place(name: str, files: Sequence[Provenance]) -> pathlib.Path:
   content = ' '.join([str(_VERSION), *(file.sha256 for file in files)])
   key = hashlib.sha256(content.encode()).hexdigest()[:32]
   return cache_folder('weights') / f'{name}-{key}.safetensors'
-
-
-def cache_folder(name: str) -> pathlib.Path:
-  """Returns a folder of the user's cache, which may not exist yet."""
-  cache = os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache'
-  return pathlib.Path(cache) / 'videogpt_jax' / name
 
 
 def write_atomically(file: pathlib.Path, write: Callable[[pathlib.Path], None]):

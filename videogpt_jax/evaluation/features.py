@@ -17,9 +17,10 @@ import safetensors.numpy
 from videogpt_jax import typed
 from videogpt_jax.errors import UserError
 from videogpt_jax.evaluation.clip_sets import ClipConfig, Clips, open_clips
-from videogpt_jax.evaluation.converted import cache_folder, write_atomically
+from videogpt_jax.evaluation.converted import write_atomically
 from videogpt_jax.evaluation.feature_networks import FeatureNetwork
 from videogpt_jax.interop import safetensors_file
+from videogpt_jax.machine import cache_folder
 from videogpt_jax.progress import ProgressLine
 
 _TEXTS = ('network', 'lossy', 'digest')
