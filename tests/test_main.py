@@ -33,11 +33,7 @@ def call(module, *args, timeout=300, **environment):
 def finished(tmp_path_factory):
   """A workdir after the whole job, and what was printed; compiled programs are beside it."""
   workdir = tmp_path_factory.mktemp('run') / 'tiny'
-  cache = {
-    'JAX_COMPILATION_CACHE_DIR': str(workdir.parent / 'compiled'),
-    'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
-  }
-  done = call('main', CONFIG, f'--workdir={workdir}', **cache)
+  done = call('main', CONFIG, f'--workdir={workdir}', **cache(workdir))
   assert done.returncode == 0, done.stderr
   return workdir, done.stdout
 
@@ -65,9 +61,23 @@ def test_the_whole_job_leaves_every_file_and_figure(finished):
     assert (workdir / stage / 'checkpoints' / '4').is_dir()
 
 
-def test_compiled_programs_are_kept_where_jax_is_told_to(finished):
-  names = {file.name.split('-')[0] for file in (finished[0].parent / 'compiled').iterdir()}
-  assert any('step' in name for name in names), names
+def cache(workdir):
+  """Environment of a compilation cache beside a workdir, which keeps everything."""
+  return {
+    'JAX_COMPILATION_CACHE_DIR': str(workdir.parent / 'compiled'),
+    'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
+  }
+
+
+def test_compiled_programs_are_kept_and_a_sample_of_the_same_shape_finds_them(finished, tmp_path):
+  workdir, _ = finished
+  names = {file.name.split('-')[0] for file in (workdir.parent / 'compiled').iterdir()}
+  assert {'jit_train_step', 'jit_draw', 'jit_videos'} <= names
+  sample = 'sample', f'--model={workdir}', '--num=3', f'--out={tmp_path}'
+  done = call(*sample, **cache(workdir), JAX_DEBUG_LOG_MODULES='jax._src.compiler')
+  assert done.returncode == 0, done.stderr
+  for name in ('jit_draw', 'jit_videos'):
+    assert f"compilation cache hit for '{name}'" in done.stderr
 
 
 def test_a_run_says_what_it_runs_on(finished):
