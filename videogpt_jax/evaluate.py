@@ -38,6 +38,12 @@ _RECONSTRUCTIONS = flags.DEFINE_string(
 _PAIRED = flags.DEFINE_bool(
   'paired', False, 'Sample i belongs to reference i: adds PSNR, SSIM, LPIPS and NMSE.'
 )
+_N_GIVEN = flags.DEFINE_integer(
+  'n_given',
+  0,
+  'First frames of a sample that it was given: PSNR, SSIM, LPIPS and NMSE leave them out.',
+  lower_bound=0,
+)
 _PROTOCOL = flags.DEFINE_enum(
   'protocol', 'videogpt', list(protocols.PROTOCOLS), 'Number of clips in a trial, and of trials.'
 )
@@ -116,6 +122,7 @@ _OF_CLIPS = (
   _REFERENCE,
   _RECONSTRUCTIONS,
   _PAIRED,
+  _N_GIVEN,
   _N_FRAMES,
   _FRAME_STRIDE,
   _CLIP_CHOICE,
@@ -211,6 +218,7 @@ def _clip_sets():
     samples=open_if_given(_SAMPLES.value),
     reconstructions=open_if_given(_RECONSTRUCTIONS.value),
     paired=_PAIRED.value,
+    n_given=_N_GIVEN.value,
     config=config,
   )
 

@@ -1,5 +1,6 @@
 """A network of the user's, and features of real clips that are computed once."""
 
+import dataclasses
 import sys
 
 import numpy as np
@@ -133,6 +134,15 @@ def test_the_best_of_several_samples_counts():
   samples[1::2] = 255 - samples[1::2]  # every other sample is bad
   result = compare(ClipSets(ArrayClips(real), ArrayClips(samples)), protocol, networks.Networks())
   assert result['scores']['best_psnr'] == pytest.approx(58.92, abs=0.01)
+  given = samples.copy()
+  given[:, 0] = np.repeat(real, 2, axis=0)[:, 0]
+  bad = [None] * 2
+  for n_given in (0, 1):
+    sets = ClipSets(ArrayClips(real[:2]), ArrayClips(given[1:4:2]), n_given=n_given, paired=True)
+    bad[n_given] = compare(sets, _ALL, networks.Networks())['scores']
+  assert bad[0]['psnr'] > bad[1]['psnr'] + 10 and bad[0]['nmse'] < bad[1]['nmse']
+  with pytest.raises(ValueError, match=r'n_given \(3\) must be less than the 3 frames'):
+    compare(dataclasses.replace(sets, n_given=3), _ALL, networks.Networks())
   with pytest.raises(ValueError, match='protocol small needs 6 samples'):
     compare(ClipSets(ArrayClips(real), ArrayClips(samples[:5])), protocol, networks.Networks())
 

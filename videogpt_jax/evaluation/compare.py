@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 
+from videogpt_jax.errors import UserError
 from videogpt_jax.evaluation import networks as nets
 from videogpt_jax.evaluation import protocols, record, scoring, set_scores
 from videogpt_jax.evaluation.clip_sets import ClipConfig, Clips
@@ -58,6 +59,8 @@ def compare(
   """
   size = _common_size(sets)
   protocol.check_length(size[0])
+  if sets.n_given >= size[0]:
+    raise UserError(f'n_given ({sets.n_given}) must be less than the {size[0]} frames of a clip')
   given, networks = networks, nets.usable(networks, size[0], protocol)
   drawn = _draw(sets, protocol, networks, seed)
   found = set_scores.features_of_sets(sets, drawn, networks, batch_size, save_reference)
@@ -74,7 +77,7 @@ def compare(
     'protocol': dataclasses.asdict(protocol),
     'seed': seed,
     'sets': {name: _describe(clips) for name, clips in sets.named().items()},
-    'clip': _describe_cut(sets.config) | {'size_t_h_w_c': size},
+    'clip': _describe_cut(sets.config) | {'size_t_h_w_c': size, 'n_given': sets.n_given},
     'feature_input': networks.features.input if networks.features else None,
     'weights': nets.describe_files(networks),
     'code_version': record.code_version(),

@@ -29,7 +29,8 @@ class ClipSets:
     others: more real clips, for the floor of FVD.
     paired: whether sample i belongs to reference i.
     classes: int [N] that each sample should show, and int [M] of the reference; None without.
-    n_given: first frames of a sample that it was given; figures of a best sample leave them out.
+    n_given: first frames of a sample that it was given; figures of pairs of samples and real clips
+      leave them out.
     config: how the clips were cut; only recorded.
   """
 
@@ -146,7 +147,9 @@ def pairs_of_clips(
   """Returns the figures of clips that belong together."""
   scores, lpips = {}, networks.lpips
   if sets.paired:
-    pairs = scoring.frame_scores(sets.samples, sets.reference, lpips, batch_size=batch_size)
+    pairs = scoring.frame_scores(
+      sets.samples, sets.reference, lpips, first_frame=sets.n_given, batch_size=batch_size
+    )
     scores |= pairs.estimates()
   if sets.reconstructions is not None:
     both = sets.reconstructions, sets.reference
