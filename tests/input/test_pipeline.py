@@ -211,3 +211,16 @@ def test_a_batch_that_hosts_cannot_share_is_refused():
 def test_impossible_configurations_are_refused(wrong, message):
   with pytest.raises(ValueError, match=message):
     DatasetConfig(**wrong)
+
+
+@pytest.mark.parametrize(
+  'settings',
+  [
+    {'source': 'folder', 'fps': 5.0},
+    {'source': 'folder', 'group': '.+/'},
+    {'source': 'tfrecord', 'draw': 'clips', 'random_crop': True},
+  ],
+)
+def test_a_prior_trains_on_the_codes_of_any_data_set(settings):
+  codes = DatasetConfig(path='clips', sequence_length=8, **settings).as_codes('codes')
+  assert (codes.source, codes.path, codes.sequence_length) == ('codes', 'codes', 8)

@@ -142,6 +142,11 @@ class DatasetConfig:
     """Height and width of a frame."""
     return frame_size(self.resolution)
 
+  def as_codes(self, path: str) -> 'DatasetConfig':
+    """Returns the data set of its codes at `path`, whose clips are chosen and cut already."""
+    done = {'fps': 0.0, 'random_crop': False, 'draw': 'recordings', 'group': ''}
+    return dataclasses.replace(self, source='codes', path=path, **done)
+
   @property
   def framing(self) -> Framing:
     """What becomes of a recording's frames."""

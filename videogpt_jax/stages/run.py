@@ -1,7 +1,6 @@
 """The whole job: the stages of an experiment, in order, in one folder."""
 
 import contextlib
-import dataclasses
 import math
 import time
 from collections.abc import Sequence
@@ -230,7 +229,7 @@ class _Run:
     contents.check_tokenizer(
       path, tokenizer_sha256=tokenizer.digest, codebook_sha256=tokenizer.codebook_sha256
     )
-    return dataclasses.replace(dataset, source='codes', path=path)
+    return dataset.as_codes(path)
 
   def sample(self):
     config, seed = self.experiment.sample, self.experiment.seed
