@@ -94,6 +94,7 @@ def _prepare():
   check_folder('--out', epath.Path(_OUT.value))
   values = {field.name: flags.FLAGS[field.name].value for field in dataclasses.fields(Options)}
   options = Options(**values | {'resolution': _resolution()})
+  options.check_format(_FORMAT.value)
   reader = importlib.import_module(f'data.formats.{_FORMAT.value}')
   listing = reader.list_items(_SOURCE.value, options)
   job = local.Job(_FORMAT.value, _SOURCE.value, _OUT.value, options)

@@ -13,6 +13,8 @@ from videogpt_jax.errors import UserError
 from videogpt_jax.framing import Framing, Resolution, check_fit, frame_size
 from videogpt_jax.input.layouts.layout import Entry
 
+_TIMED = ('folder', 'ucf101', 'kinetics600', 'tgif')  # formats of videos with time stamps
+
 
 @dataclasses.dataclass(frozen=True)
 class Options:
@@ -65,6 +67,13 @@ class Options:
         f'max_frames ({self.max_frames}) and fps ({self.fps}) not negative'
       )
     check_fit(self.fit)
+
+  def check_format(self, name: str):
+    """Refuses options that a format does not take (UserError)."""
+    if self.fps and name not in _TIMED:
+      raise UserError(f'fps ({self.fps}) needs time stamps, which {name} lacks; use frame_skip')
+    if self.group and name != 'folder':
+      raise UserError(f'group ({self.group!r}) is for format folder; {name} has its own split')
 
   @property
   def framing(self) -> Framing:

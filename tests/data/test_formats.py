@@ -187,3 +187,13 @@ def test_choices_of_vizdoom_are_not_added_up(monkeypatch):
   monkeypatch.setattr(vizdoom, '_scenario', lambda name: name)
   with pytest.raises(ValueError, match=r'basic: its actions are choices.*frame_skip=1'):
     vizdoom.list_items('basic', Options(frame_skip=2))
+
+
+def test_options_that_a_format_does_not_take_are_refused():
+  for name in ('bair', 'robonet', 'vizdoom', 'moving_mnist'):
+    with pytest.raises(ValueError, match=rf'fps \(5.0\) needs time stamps, which {name} lacks'):
+      Options(fps=5.0).check_format(name)
+  for name in ('ucf101', 'bair'):
+    with pytest.raises(ValueError, match=f'is for format folder; {name} has its own split'):
+      Options(group='(.+)_').check_format(name)
+  Options(fps=5.0, group='(.+)_').check_format('folder')
