@@ -222,6 +222,13 @@ def test_a_list_in_a_folder_that_is_of_no_use_is_said(tmp_path, file, content, w
     found(tmp_path / file)
 
 
+def test_lists_of_held_out_recordings_alone_are_refused(tmp_path):
+  write_images(tmp_path / 'frames/a', range(5))
+  (tmp_path / 'val.csv').write_text('path\nframes/a\n')
+  with pytest.raises(UserError, match=r'1 recording, .*all of them held out \(val\): none is left'):
+    contents.describe(config_of('folder', tmp_path))
+
+
 def test_a_folder_of_nothing_but_a_list_says_what_it_names(tmp_path):
   (tmp_path / 'clips.csv').write_text('path,label\n' + ''.join(f'{n}.mp4,x\n' for n in 'abcd'))
   with pytest.raises(

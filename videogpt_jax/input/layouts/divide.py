@@ -48,7 +48,8 @@ def divide(layout: Layout, config: DatasetConfig, *, whole: bool = False) -> Div
     config: how clips are cut, and what is held out.
     whole: whether the held-out part of a recording stays whole, for clips of any length.
   Raises:
-    UserError: `config.broken` is 'stop' and something cannot be used, or the groups cannot be.
+    UserError: all are held out, `config.broken` is 'stop' and something cannot be used, or the
+      groups cannot be.
   """
   entries, skipped = [], list(layout.skipped)
   for entry in layout.entries:
@@ -74,7 +75,10 @@ def divide(layout: Layout, config: DatasetConfig, *, whole: bool = False) -> Div
       split: [entry for entry in entries if entry.split == split] for split in ('train', *held_out)
     }
     if not splits['train']:
-      return Divided({}, skipped, found, kind, layout.remarks)
+      more = f'; skipped: {some(map(str, skipped), 3)}' if skipped else ''
+      raise UserError(
+        f'{kind}, all of them held out ({" and ".join(held_out)}): none is left to train on{more}'
+      )
     remarks = [*layout.remarks, *_torn(splits, config.group)]
     named = (f'{there[s]} held out: {layout.split_names.get(s, s)}' for s in held_out)
     return Divided(splits, skipped, found, '; '.join([kind, *named]), remarks)
