@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: setup demo test test-slow test-newest test-some bench gpu-check lint lock clean
+.PHONY: setup demo test test-slow test-newest test-some chaos bench gpu-check lint lock clean
 
 setup: $(VENV)/.installed
 
@@ -45,6 +45,9 @@ test-newest:  ## these tests with the newest JAX, in Python 3.12, if there is on
 
 test-some: setup
 	$(RUN) -m pytest -m "not slow" $(NEWEST_TESTS)
+
+chaos: setup  ## kills, full disks, broken files: an hour at most; PARTS='kills HDF5' for some
+	$(RUN) -m tests.chaos $(PARTS)
 
 bench: setup  ## the benchmarks, as a table
 	$(RUN) -m benchmarks

@@ -3,10 +3,8 @@
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 
 import av
 import pytest
@@ -217,41 +215,6 @@ def test_a_folder_of_something_else_is_refused_and_left_alone(tmp_path):
   assert done.returncode != 0
   assert 'holds files and no config.json' in done.stderr
   assert [file.name for file in tmp_path.iterdir()] == ['letter.txt']
-
-
-@pytest.mark.slow
-def test_a_signal_ends_any_stage_within_seconds_and_the_same_command_goes_on(tmp_path):
-  workdir = tmp_path / 'run'
-  cache = {'JAX_COMPILATION_CACHE_DIR': str(tmp_path / 'compiled')}
-  command = [sys.executable, '-m', 'videogpt_jax.main', CONFIG, f'--workdir={workdir}']
-  for line, number, status in (
-    ('loading TensorFlow', signal.SIGINT, 130),
-    ('vqvae: opening the clips', signal.SIGTERM, 75),
-    ('prior  step 1/', signal.SIGINT, 130),
-    ('sample: 3 videos', signal.SIGTERM, 75),
-    ('evaluate: every held-out clip', signal.SIGINT, 130),
-  ):
-    with subprocess.Popen(
-      command,
-      env=ENVIRONMENT | cache,
-      stdout=subprocess.PIPE,
-      stderr=subprocess.PIPE,
-      text=True,
-    ) as process:
-      while line not in process.stdout.readline():
-        assert process.poll() is None, process.stderr.read()
-      process.send_signal(number)
-      before = time.monotonic()
-      _, told = process.communicate(timeout=120)
-      assert process.returncode == status, told
-      assert 'the same command goes on from there' in told
-      if line.split()[0] not in ('vqvae:', 'prior'):  # which may compile
-        assert time.monotonic() - before < 10
-  done = call('main', CONFIG, f'--workdir={workdir}', **cache)
-  assert done.returncode == 0, done.stderr
-  assert done.stdout.count('finished before') == 3
-  assert (workdir / 'reconstructions.gif').exists()
-  assert not list(workdir.rglob('*.tmp*')) and not (workdir / '.lock').exists()
 
 
 def test_a_run_that_was_killed_goes_on(tmp_path):

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import fsspec
 import numpy as np
+import pytest
 from etils import epath
 from fsspec.implementations.memory import MemoryFileSystem
 
 from tests import tiny_config
 from videogpt_jax import media, workdir
 from videogpt_jax.config import from_dict
+from videogpt_jax.errors import UserError
 from videogpt_jax.training.checkpoint import Checkpoints
 from videogpt_jax.training.logging import record_metrics
 
@@ -49,8 +51,10 @@ def test_a_bucket_can_be_a_workdir():
   assert not Path('gs:').exists()
 
 
-def test_orbax_is_given_the_address_of_a_bucket_as_it_is(monkeypatch):
+def test_orbax_is_given_the_address_of_a_bucket_as_it_is(monkeypatch, tmp_path):
   given = []
+  monkeypatch.chdir(tmp_path)
+  Path('here/run').mkdir(parents=True)
   monkeypatch.setattr(
     'orbax.checkpoint.CheckpointManager', lambda directory, **_: given.append(directory)
   )
@@ -60,3 +64,23 @@ def test_orbax_is_given_the_address_of_a_bucket_as_it_is(monkeypatch):
     'gs://bucket/run/vqvae/checkpoints',
     str(Path.cwd() / 'here/run'),
   ]
+
+
+def test_a_bucket_that_fails_is_told_of_in_one_line(monkeypatch):
+  path, experiment = epath.Path('gs://failing/run'), from_dict(tiny_config.get_config())
+  workdir.claim(path, experiment)
+
+  def fail(*arguments, **options):
+    raise OSError('503, try again later')
+
+  monkeypatch.setattr(Buckets, '_open', fail)
+  for write in (
+    lambda: workdir.claim(path, experiment),
+    lambda: record_metrics(path, {'psnr': 20}),
+    lambda: workdir.mark_finished(path, experiment, 'sample'),
+    lambda: media.write_gif(path / 'a.gif', np.zeros((2, 6, 6, 3), np.uint8), 8),
+  ):
+    with pytest.raises(UserError, match=r'/run/.*503, try again later'):
+      write()
+  monkeypatch.undo()
+  assert workdir.read_experiment(path) == experiment

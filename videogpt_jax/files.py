@@ -30,13 +30,23 @@ def check_folder(flag: str, folder: Path):
 
 
 def replace(file: Path, content: str | bytes):
-  """Replaces a file atomically, so that no reader finds half of it."""
+  """Replaces a file atomically, so that no reader finds half of it.
+
+  Raises:
+    UserError: it cannot be written, since the disk is full, read-only or gone, say.
+  """
   temporary = file.with_name(file.name + '.tmp')
-  if isinstance(content, str):
-    temporary.write_text(content)
-  else:
-    temporary.write_bytes(content)
-  temporary.replace(file)
+  try:
+    if isinstance(content, str):
+      temporary.write_text(content)
+    else:
+      temporary.write_bytes(content)
+    temporary.replace(file)
+  except OSError as error:
+    raise UserError(
+      f'cannot write {file} ({error.strerror or error}); mend the disk and give the same command '
+      'again'
+    ) from error
 
 
 REMEDY = 'restore it, or delete it and give the same command again'

@@ -18,6 +18,7 @@ from videogpt_jax import workdir
 from videogpt_jax.config import Experiment
 from videogpt_jax.errors import UserError
 from videogpt_jax.files import read_json, replace, write_json
+from videogpt_jax.training import tensorboard
 from videogpt_jax.training.checkpoint import Checkpoints, latest_step, restore_model
 from videogpt_jax.training.config import TrainingConfig
 from videogpt_jax.training.fit import fit
@@ -109,8 +110,10 @@ def files_limited_to(n_bytes):
   resource = pytest.importorskip('resource')  # Windows has none
   before, most = resource.getrlimit(resource.RLIMIT_FSIZE)
   resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, most))
-  yield
-  resource.setrlimit(resource.RLIMIT_FSIZE, (before, most))
+  try:
+    yield
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (before, most))
 
 
 def test_a_write_that_fails_is_told_and_does_not_hide_later_ones(tmp_path, caplog):
@@ -167,12 +170,33 @@ def test_small_files_are_whole_or_as_before(tmp_path):
   """A write that breaks off leaves the old file."""
   file = tmp_path / 'a.json'
   write_json(file, {'a': 1})
-  with files_limited_to(64), pytest.raises(OSError, match='too large'):
+  with files_limited_to(64), pytest.raises(UserError, match=r'a.json \(File too large'):
     write_json(file, {'a': 'b' * 100})
   assert read_json(file, {}) == {'a': 1}
-  with files_limited_to(64), pytest.raises(OSError, match='too large'):
+  with files_limited_to(64), pytest.raises(UserError, match=r'a.json \(File too large'):
     replace(file, b'c' * 100)
   assert read_json(file, {}) == {'a': 1}
+
+
+def test_a_folder_that_was_removed_ends_the_run(tmp_path):
+  with pytest.raises(UserError, match=r'has been removed'), Checkpoints(tmp_path / 'a') as kept:
+    kept.save(state_at(1))
+    kept.settle()
+    shutil.rmtree(tmp_path / 'a')
+    (tmp_path / 'other').mkdir()  # which may get the number of the one before
+    (tmp_path / 'a').mkdir()
+    kept.save(state_at(2))
+
+
+def test_events_that_cannot_be_written_are_told_of_once(tmp_path, caplog):
+  logging.getLogger('videogpt_jax').propagate = True
+  (tmp_path / 'events').write_text('a file')
+  writer = tensorboard.Writer(tmp_path / 'events')
+  for step in range(3):
+    writer.write_scalars(step, {'loss': 1.0})
+  writer.close()
+  [line] = caplog.messages
+  assert line.startswith(f'events cannot be written to {tmp_path}/events any more (')
 
 
 def test_a_folder_in_use_is_refused_and_its_holder_named(tmp_path):

@@ -64,6 +64,9 @@ def vqvae_state(
   # Published files do not say whether the codebook was initialised. A trained one has been used.
   codebook = state['codebook']
   codebook['initialised'] = codebook['initialised'].replace(jnp.any(codebook['N'][...] > 0))
+  for name in counters:
+    if tensors[name].dtype.kind not in 'iu':
+      raise UserError(f'{name} is {tensors[name].dtype}, and counts must be whole numbers')
   return state, {name: int(tensors[name]) for name in counters}
 
 

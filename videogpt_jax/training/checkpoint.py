@@ -16,7 +16,7 @@ from etils.epath import Path
 from flax import nnx
 from jax.sharding import Mesh, SingleDeviceSharding
 
-from videogpt_jax.errors import UserFileError
+from videogpt_jax.errors import UserError, UserFileError
 from videogpt_jax.training import distributed
 from videogpt_jax.training.checkpoint_format import (
   FORMAT,
@@ -50,6 +50,7 @@ class Checkpoints:
     self.directory, self.keep = _absolute(directory), keep
     self._written: int | None = None  # the step whose write may not have finished
     self._unchecked: set[int] = set()
+    self._folder: int | None = None  # its file descriptor, but for a bucket
     self._open()
 
   def _open(self):
@@ -59,6 +60,24 @@ class Checkpoints:
       cleanup_tmp_directories=True,
     )
     self.manager = ocp.CheckpointManager(self.directory, options=options)
+    self._close_folder()
+    if '://' not in self.directory:
+      # Held open, so that no later folder gets the number by which this one is known.
+      self._folder = os.open(self.directory, os.O_RDONLY)
+
+  def _close_folder(self):
+    folder, self._folder = self._folder, None
+    if folder is not None:
+      os.close(folder)
+
+  def _is_removed(self) -> bool:
+    """Whether the folder is gone, even if there is a later one of its name."""
+    if self._folder is None:
+      return False
+    try:
+      return not os.path.samestat(os.stat(self.directory), os.fstat(self._folder))
+    except FileNotFoundError:
+      return True
 
   @functools.cached_property
   def loss(self) -> float:
@@ -84,6 +103,7 @@ class Checkpoints:
   def __exit__(self, *exception):
     self.settle()
     self.manager.close()
+    self._close_folder()
     logging.getLogger('absl').removeFilter(_not_of_a_write)
 
   def latest_step(self) -> int | None:
@@ -109,7 +129,14 @@ class Checkpoints:
       loss: written with it, see the attribute.
       good: whether its evaluation was finite; the newest such checkpoint is always kept. One that
         is takes the place of one of the same step that is not.
+    Raises:
+      UserError: the folder has been removed since it was opened.
     """
+    if self._is_removed():
+      raise UserError(
+        f'{self.directory} has been removed, and what was trained with it; train anew in another '
+        '--workdir'
+      )
     self.settle()
     step = int(state.step)
     if step == self.manager.latest_step():
@@ -160,14 +187,16 @@ class Checkpoints:
   def _report(self, error: Exception):
     """Opens the folder anew, so that the manager forgets the step that it counts as saved."""
     step, self._written = self._written, None
+    newest = self.newest()
     with contextlib.suppress(Exception):
       self.manager.close()
-    self._open()
     reason = ' '.join(str(error).split())[:200]
-    log.warning(
-      'checkpoint %s of %s could not be written (%s); the last good one is %s',
-      *(step, self.directory, reason, self.newest()),
-    )
+    told = f'checkpoint {step} of {self.directory} could not be written ({reason}); the last good '
+    try:
+      self._open()
+    except OSError as error:
+      raise UserError(f'{told}one is {newest}; the folder cannot be opened ({error})') from error
+    log.warning('%sone is %s', told, self.newest())
 
   def forget_after_good(self):
     """Deletes the checkpoints after the newest whose evaluation was finite."""

@@ -48,7 +48,7 @@ class RunLog:
       except ModuleNotFoundError as error:
         raise (optional.explain(error) or error) from error
 
-      self.writer = tensorboard.open_writer(workdir / 'tensorboard' / name)
+      self.writer = tensorboard.Writer(workdir / 'tensorboard' / name)
 
   def __enter__(self) -> 'RunLog':
     return self

@@ -1,5 +1,7 @@
 """TensorBoard events through clu, videos included. Imports TensorFlow."""
 
+import contextlib
+import logging
 from collections.abc import Mapping
 
 import numpy as np
@@ -11,6 +13,8 @@ machine.whole_tensorflow()  # clu imports a part of TensorBoard that needs Keras
 
 from clu import metric_writers  # noqa: E402
 from tensorboard.plugins.image import metadata  # noqa: E402
+
+log = logging.getLogger(__name__)
 
 FPS = 8
 
@@ -30,6 +34,41 @@ class SummaryWriter(metric_writers.SummaryWriter):
     self.write_summaries(step, values, plugin)
 
 
-def open_writer(folder: Path) -> metric_writers.MetricWriter:
-  """Returns a writer of events in `folder`, which writes in the background."""
-  return metric_writers.AsyncWriter(SummaryWriter(str(folder)))
+class Writer:
+  """Writes events in a folder, in the background.
+
+  A write that fails, as on a full disk, is told of once. Nothing is written after it, and the run
+  goes on.
+  """
+
+  def __init__(self, folder: Path):
+    self._folder, self._writer = folder, None
+    with self._told():
+      self._writer = metric_writers.AsyncWriter(SummaryWriter(str(folder)))
+
+  @contextlib.contextmanager
+  def _told(self):
+    try:
+      yield
+    except Exception as error:  # of TensorFlow's file systems, or of the background thread
+      self._writer = None
+      reason = ' '.join(str(error.__cause__ or error).split())[:200]
+      log.warning('events cannot be written to %s any more (%s)', self._folder, reason)
+
+  def write_scalars(self, step: int, scalars: Mapping[str, float]):
+    """Writes numbers."""
+    if self._writer:
+      with self._told():
+        self._writer.write_scalars(step, scalars)
+
+  def write_videos(self, step: int, videos: Mapping[str, np.ndarray]):
+    """Writes videos uint8 [B T H W 3]."""
+    if self._writer:
+      with self._told():
+        self._writer.write_videos(step, videos)
+
+  def close(self):
+    """Waits for what is being written."""
+    if self._writer:
+      with self._told():
+        self._writer.close()
