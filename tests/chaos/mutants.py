@@ -80,7 +80,8 @@ def _work(kind: str, first: int, last: int, folder: pathlib.Path):
   intact, copied = folder / 'intact', folder / 'copied'
   shutil.rmtree(folder, ignore_errors=True)
   intact.mkdir(parents=True)
-  write(intact)
+  with contextlib.redirect_stdout(sys.stderr):  # some tell what they do
+    write(intact)
   for _ in range(2):  # loads libraries and starts threads
     shutil.rmtree(copied, ignore_errors=True)
     shutil.copytree(intact, copied)
@@ -96,7 +97,7 @@ def _work(kind: str, first: int, last: int, folder: pathlib.Path):
     harm(random.Random(f'{kind} {number}'), copied)
     told = {}
     try:
-      with contextlib.redirect_stdout(sys.stderr):  # some readers tell what they do
+      with contextlib.redirect_stdout(sys.stderr):
         read(copied)
       told['outcome'] = 'read'
     except (UserError, BrokenRecordingError) as error:

@@ -91,6 +91,8 @@ def prior_state(
 
 def checked_tensors(tensors: Mapping) -> dict[str, np.ndarray]:
   """Returns a state dict that holds tensors and nothing else (UserError)."""
+  if not isinstance(tensors, Mapping):
+    raise UserError(f'its state_dict is a {type(tensors).__name__}')
   for name, x in tensors.items():
     if not (isinstance(name, str) and isinstance(x, np.ndarray)):
       raise UserError(f'its state_dict holds {name!r}, a {type(x).__name__} and not a tensor')
