@@ -1,6 +1,5 @@
 """Kinds of files that come from strangers: an intact one of each, and what reads it."""
 
-import dataclasses
 import json
 import pathlib
 import random
@@ -293,12 +292,6 @@ def _read_beside(folder):
     actions.settle({'a': found}, {'a': 2}, 'leads_from')
 
 
-def _longer(experiment, steps):
-  parts = ('vqvae_training', 'prior_training')
-  changed = {part: dataclasses.replace(getattr(experiment, part), steps=steps) for part in parts}
-  return dataclasses.replace(experiment, **changed)
-
-
 def _write_workdir(folder):
   from videogpt_jax.stages import run
 
@@ -320,18 +313,18 @@ def _harm_workdir(draw, folder):
 
 
 def _read_workdir(folder):
-  """Resumes, samples and evaluates, each with the same harm; raises what one of them says."""
+  """Resumes, then samples and evaluates, each with the same harm; raises what one of them says."""
   from videogpt_jax.errors import UserError
   from videogpt_jax.stages import run
 
-  said = None
-  tried = (['vqvae', 'prior'], 5), (['sample', 'evaluate'], 4)
-  for stages, steps in tried:
-    copied = folder.with_name('tried')
+  said, copied = None, folder.with_name('tried')
+  for stages in (run.STAGES, ('sample', 'evaluate')):
     shutil.rmtree(copied, ignore_errors=True)
     shutil.copytree(folder, copied)
+    if stages != run.STAGES:
+      (copied / 'finished.json').unlink(missing_ok=True)
     try:
-      run.run(_longer(_experiment(), steps), epath.Path(copied), stages)
+      run.run(_experiment(), epath.Path(copied), stages)
     except UserError as error:
       said = error
   if said:
