@@ -87,7 +87,7 @@ def test_logits_of_the_forward(name):
   assert relative_error(results.forward, results.golden['eval/logits']) < 1e-4
 
 
-@pytest.mark.parametrize('name', ['gpt_frame', 'gpt_class_frame'])
+@pytest.mark.parametrize('name', [FRAMES_ALONE, 'gpt_class_frame'])
 def test_memory_of_the_conditioning_frames(name):
   results = decoded(name)
   recorded = results.golden['eval/frame_cond']

@@ -18,7 +18,8 @@ def clock(monkeypatch):
   return now
 
 
-def test_it_says_what_is_done_for_how_long_and_the_time_left(clock):
+def test_it_says_what_is_done_for_how_long_and_the_time_left(clock, monkeypatch):
+  monkeypatch.setattr(sys, 'stderr', io.StringIO())
   progress = draw.DrawingProgress()
   progress.compiling('the sampler')
   clock[0] += 100
@@ -30,6 +31,7 @@ def test_it_says_what_is_done_for_how_long_and_the_time_left(clock):
       said.append(progress.text())
   clock[0] += 70
   said.append(progress.text())
+  assert sys.stderr.getvalue() == 'compiling the sampler\n'  # a log is told at once
   assert said == [
     'compiling the sampler, 1:40',
     'sampling: clip 1/3, 0:10',

@@ -112,6 +112,7 @@ def test_the_gradient_is_that_of_the_weighted_sum():
     np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_adaptive_weight_makes_both_gradients_equal_at_the_last_layer():
   model, clips = models()
   _, metrics = vqvae_losses.loss(nnx.clone(model), None, clips, KEY, ADVERSARIAL)
@@ -186,7 +187,7 @@ def test_the_stem_has_the_weights_of_two_stages_alone():
   assert (first.shape, second.shape) == ((1, 2, 8, 12, 64), (1, 2, 4, 6, 192))
 
 
-@pytest.mark.parametrize('kind', ['i3d', 'lpips'])
+@pytest.mark.parametrize('kind', [pytest.param('i3d', marks=pytest.mark.slow), 'lpips'])
 def test_a_perceptual_distance_is_none_for_equal_videos_and_grows_with_blur(kind):
   draw = np.random.default_rng(0)
   video = jnp.asarray(draw.uniform(-0.5, 0.5, (2, 4, 32, 32, 3)), jnp.float32)

@@ -95,7 +95,7 @@ def trained_vqvae(tmp_path_factory):
   return state, log, score
 
 
-@pytest.mark.parametrize('name', ['vqvae', 'prior'])
+@pytest.mark.parametrize('name', [pytest.param('vqvae', marks=pytest.mark.slow), 'prior'])
 def test_an_interrupted_run_ends_as_one_that_was_not(name, tmp_path):
   whole, log = train(tmp_path / 'whole', name)
 

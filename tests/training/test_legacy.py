@@ -42,6 +42,7 @@ def test_its_tokenizer_loads(folder, expected):
   assert vqvae.codebook_sha256 == made_from['codebook_sha256']
 
 
+@pytest.mark.slow
 def test_its_prior_resumes_with_its_optimiser(folder, expected):
   """From step 2 to the end, where it is the prior of the run that was never interrupted."""
   run(EXPERIMENT, folder / 'run', ['vqvae', 'prior'])

@@ -57,8 +57,10 @@ def draw(model: VideoGPT, config: SampleConfig, seed: int, **given: Any) -> Samp
     given['class_label'] = np.arange(config.num) % len(model.classes)
   request = model.request(config.num, seed, settings=config, **given)
   progress = DrawingProgress()
-  callbacks = Callbacks(progress.compiling, progress.drawing)
-  with progress.line.ticking(progress.text) if jax.process_index() == 0 else nullcontext():
+  callbacks, line = Callbacks(progress.compiling, progress.drawing), progress.line
+  if jax.process_index():
+    callbacks = None
+  with line.ticking(progress.text) if callbacks else nullcontext():
     model.compile(request, callbacks)
     start = time.monotonic()
     made = model.generate(request, callbacks)
@@ -84,6 +86,7 @@ class DrawingProgress:
   def compiling(self, what: str):
     """Must be called before a program is compiled."""
     self._what, self._since = f'compiling {what}', time.monotonic()
+    self.line.show(self._what, important=True)
 
   def drawing(self, draw: int, n_draws: int):
     """Must be called before a draw: its number from 0, and of how many."""
