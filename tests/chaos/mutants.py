@@ -18,6 +18,7 @@ import sys
 import threading
 import traceback
 
+from tests import peak_memory
 from tests.chaos.outcome import Outcome
 from tests.conftest import QUICK
 
@@ -67,10 +68,6 @@ def run(kind: str, count: int, folder: pathlib.Path) -> Outcome:
   return found
 
 
-def _peak() -> int:
-  return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
-
-
 def _work(kind: str, first: int, last: int, folder: pathlib.Path):
   from tests.chaos.kinds import KINDS
   from videogpt_jax.errors import UserError
@@ -89,7 +86,7 @@ def _work(kind: str, first: int, last: int, folder: pathlib.Path):
       read(copied)
   size = int(pathlib.Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize()
   resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, size + MEMORY))
-  before = _peak()
+  before = peak_memory.megabytes()
   print(json.dumps({'ready': True}), flush=True)
   for number in range(first, last):
     shutil.rmtree(copied)
@@ -106,7 +103,7 @@ def _work(kind: str, first: int, last: int, folder: pathlib.Path):
         told = {'worse': 'long line', 'trace': str(error)[:200]}
     except BaseException as error:
       told = {'worse': type(error).__name__, 'trace': traceback.format_exc()[-1500:]}
-    print(json.dumps(told | {'megabytes': _peak() - before}), flush=True)
+    print(json.dumps(told | {'megabytes': peak_memory.megabytes() - before}), flush=True)
 
 
 if __name__ == '__main__':

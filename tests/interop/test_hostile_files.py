@@ -21,6 +21,7 @@ from videogpt_jax.interop import contents, hyper_parameters
 
 READ = """
 import resource, sys
+from tests import peak_memory
 from videogpt_jax import readers
 from videogpt_jax.errors import UserError
 from videogpt_jax.evaluation import clip_sets, weights
@@ -39,7 +40,7 @@ for what, path in zip(sys.argv[1::2], sys.argv[2::2]):
     print('read', path)
   except UserError as error:
     print('refused', error)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
+print(peak_memory.megabytes())
 """
 
 
