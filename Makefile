@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: setup demo test test-slow test-newest test-some chaos bench gpu-check lint lock clean
+.PHONY: setup demo data-doom test test-slow test-newest test-some chaos bench gpu-check lint lock clean
 
 setup: $(VENV)/.installed
 
@@ -16,6 +16,13 @@ $(VENV)/.installed: requirements.lock
 
 demo: setup  ## train, sample and evaluate on the embedded digits
 	$(RUN) -m videogpt_jax.main --config=configs/demo.py --workdir=runs/demo
+
+# Records in quarter of an hour on two cores; called again, goes on where it was stopped.
+data-doom: setup  ## record ViZDoom: the paper's 1,000 episodes, and 2,000 of which half explore
+	$(RUN) data/prepare.py $(DOOM) --out=shards/vizdoom_hgs
+	$(RUN) data/prepare.py $(DOOM) --out=shards/doom --policy=mixed --n_generated=2000
+
+DOOM = --format=vizdoom --source=health_gathering_supreme --resolution=64
 
 lint: setup
 	$(VENV)/bin/ruff check .

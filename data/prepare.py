@@ -59,6 +59,7 @@ flags.DEFINE_float('test_fraction', 0.1, 'Held out of a folder that holds nothin
 flags.DEFINE_string('group', '', 'Recordings to hold out together; see dataset.group.')
 flags.DEFINE_integer('official_split', 1, "Number of UCF-101's official split, 1 to 3.")
 flags.DEFINE_string('camera', '', 'Camera of a robot: image_aux1 or image_main, or 0 to 4.')
+flags.DEFINE_string('policy', 'random', 'Who plays a game: random, explore, or mixed for both.')
 flags.DEFINE_integer('n_generated', 0, 'Training clips or episodes to generate; 0 as in the paper.')
 flags.DEFINE_integer('seed', 0, 'Seed of generated clips.')
 

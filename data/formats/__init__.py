@@ -33,6 +33,7 @@ class Options:
     camera: name of a robot's camera.
     video_key, action_key, columns, axes, action_order, test_fraction, group, broken: of a folder,
       as in `videogpt_jax.input.config.DatasetConfig`.
+    policy: who plays a recorded game: random, explore, or mixed for both.
     n_generated: number of training clips or episodes to generate.
     seed: seed of generated clips.
   """
@@ -55,6 +56,7 @@ class Options:
   test_fraction: float = 0.1
   group: str = ''
   broken: str = 'skip'
+  policy: str = 'random'
   n_generated: int = 0
   seed: int = 0
 
@@ -74,6 +76,8 @@ class Options:
       raise UserError(f'fps ({self.fps}) needs time stamps, which {name} lacks; use frame_skip')
     if self.group and name != 'folder':
       raise UserError(f'group ({self.group!r}) is for format folder; {name} has its own split')
+    if self.policy != 'random' and name != 'vizdoom':
+      raise UserError(f'policy ({self.policy}) is for format vizdoom; {name} is not recorded here')
 
   @property
   def framing(self) -> Framing:

@@ -1,6 +1,7 @@
-"""Records ViZDoom episodes of a random policy in one of the package's scenarios.
+"""Records ViZDoom episodes of a policy in one of the package's scenarios.
 
-Needs the `vizdoom` package. The paper uses 1,000 episodes of 100 steps of Health Gathering Supreme.
+Needs the `vizdoom` package. The paper uses 1,000 episodes of 100 steps of Health Gathering Supreme,
+played at random. Whoever plays so mostly faces a wall; the policy `explore` sees more of the world.
 """
 
 import contextlib
@@ -15,59 +16,140 @@ from data.formats import Item, Listing, Options, RawClip
 from videogpt_jax.errors import UserError
 from videogpt_jax.input.actions import refuse_choices
 
+POLICIES = ('random', 'explore')
+MIXED = 'mixed'  # the policies take turns, and are the recordings' classes
+
 _N_TRAIN, _TEST_SHARE, _N_STEPS = 1000, 0.1, 100
 _TICS_PER_STEP = 4  # duration of an action, as is usual in this game
+_NEAR = 14  # of 255, in the depth buffer: a wall right ahead
 
 
 def list_items(source: str, options: Options) -> Listing:
   """Lists the episodes; `source` is a scenario's name, such as 'health_gathering_supreme'.
 
   Raises:
-    UserError: there is no such scenario, or actions would have to be added up.
+    UserError: there is no such scenario or policy, or actions would have to be added up.
   """
   _scenario(source)
+  if options.policy not in (*POLICIES, MIXED):
+    raise UserError(f'policy ({options.policy}) must be one of {", ".join((*POLICIES, MIXED))}')
   if options.frame_skip > 1:
     refuse_choices(source)
   n_train = options.n_generated or _N_TRAIN
   n = n_train + max(1, round(_TEST_SHARE * n_train))
-  return Listing(
-    [Item(f'episode-{i}', 'train' if i < n_train else 'test', source, first=i) for i in range(n)]
-  )
+  policies = POLICIES if options.policy == MIXED else (options.policy,)
+  items = [
+    Item(
+      f'{policies[i % len(policies)]}-{i}',
+      'train' if i < n_train else 'test',
+      source,
+      label=i % len(policies) if policies[1:] else None,
+      first=i,
+    )
+    for i in range(n)
+  ]
+  return Listing(items, class_names=policies if policies[1:] else None)
 
 
 def read(item: Item, options: Options) -> Iterator[RawClip]:
-  """Records 100 steps, over several episodes if one ends earlier. Actions are one-hot."""
+  """Records 100 steps: one recording, or one a life where the player dies earlier.
+
+  Actions are one-hot over all combinations of the scenario's buttons; action i leads from frame i
+  to i + 1.
+  """
+  seed = options.seed + item.first
+  rng = np.random.default_rng(seed)
+  policy = POLICIES[item.label] if options.policy == MIXED else options.policy
+  with _game(item.path, seed) as game:
+    actions = list(itertools.product((0, 1), repeat=game.get_available_buttons_size()))
+    n_left = _N_STEPS
+    while n_left:
+      choose = _Random(actions, rng) if policy == 'random' else _Explore(game, actions, rng)
+      frames, choices = [], []
+      while n_left and not game.is_episode_finished():
+        state = game.get_state()
+        frames.append(state.screen_buffer.copy())
+        choices.append(choose(state))
+        game.make_action(list(actions[choices[-1]]), _TICS_PER_STEP)
+        n_left -= 1
+      yield RawClip(frames, np.eye(len(actions), dtype=np.float32)[choices])
+      game.new_episode()
+
+
+@contextlib.contextmanager
+def _game(scenario, seed):
+  """A game that shows what the player sees, and how far away it is."""
   import vizdoom
 
-  seed = options.seed + item.first
+  game = vizdoom.DoomGame()
   with tempfile.TemporaryDirectory() as scratch:  # for the settings that the game writes
-    game = vizdoom.DoomGame()
-    game.load_config(_scenario(item.path))
+    game.load_config(_scenario(scenario))
     game.set_doom_config_path(os.path.join(scratch, 'settings.ini'))
     game.set_window_visible(False)
     game.set_screen_format(vizdoom.ScreenFormat.RGB24)
     game.set_screen_resolution(vizdoom.ScreenResolution.RES_160X120)
     game.set_mode(vizdoom.Mode.PLAYER)
+    game.set_depth_buffer_enabled(True)
     game.set_seed(seed)
     game.init()
-    actions = _actions(game.get_available_buttons_size())
-    choices = np.random.default_rng(seed).integers(len(actions), size=_N_STEPS)
-    frames = []
-    for choice in choices:
-      if game.is_episode_finished():
-        game.new_episode()
-      frames.append(game.get_state().screen_buffer.copy())
-      game.make_action(list(actions[choice]), _TICS_PER_STEP)
-    game.close()
+    try:
+      yield game
+    finally:
+      game.close()
   with contextlib.suppress(OSError):
     os.rmdir('_vizdoom')  # the game leaves it, empty, in the current folder
-  one_hot = np.eye(len(actions), dtype=np.float32)[choices]
-  yield RawClip(frames, one_hot)
 
 
-def _actions(n_buttons):
-  """Returns all combinations of pressed buttons."""
-  return list(itertools.product((0, 1), repeat=n_buttons))
+class _Random:
+  """Presses any buttons, others at every step."""
+
+  def __init__(self, actions, rng):
+    self._n, self._rng = len(actions), rng
+
+  def __call__(self, state):
+    return int(self._rng.integers(self._n))
+
+
+class _Explore:
+  """Walks for a while, straight or in a curve, and turns away from what stops him."""
+
+  def __init__(self, game, actions, rng):
+    buttons = [button.name for button in game.get_available_buttons()]
+    needed = {'MOVE_FORWARD', 'TURN_LEFT', 'TURN_RIGHT'}
+    if missing := needed.difference(buttons):
+      raise UserError(
+        f'policy explore needs the button {min(missing)}; this scenario has {", ".join(buttons)}'
+      )
+
+    def press(*names):
+      return actions.index(tuple(int(button in names) for button in buttons))
+
+    self._walks = [
+      press('MOVE_FORWARD'),
+      press('MOVE_FORWARD', 'TURN_LEFT'),
+      press('MOVE_FORWARD', 'TURN_RIGHT'),
+    ]
+    self._turns = [press('TURN_LEFT'), press('TURN_RIGHT')]
+    self._rng = rng
+    self._action, self._n_left = None, 0
+
+  def __call__(self, state):
+    height, width = state.depth_buffer.shape
+    ahead = state.depth_buffer[height // 2, width // 3 : -width // 3]
+    near, turning = ahead.min() < _NEAR, self._action in self._turns
+    if near and not turning:
+      self._hold(self._rng.choice(self._turns), 3, 8)
+    elif near and not self._n_left:
+      self._n_left = 1  # he turns on, the same way
+    elif not self._n_left and not turning and self._rng.random() < 0.2:
+      self._hold(self._rng.choice(self._turns), 2, 6)
+    elif not self._n_left:
+      self._hold(self._rng.choice(self._walks, p=(0.6, 0.2, 0.2)), 3, 12)
+    self._n_left -= 1
+    return self._action
+
+  def _hold(self, action, shortest, longest):
+    self._action, self._n_left = int(action), int(self._rng.integers(shortest, longest + 1))
 
 
 def _scenario(name):

@@ -172,15 +172,40 @@ def test_moving_mnist_moves_two_digits_and_keeps_the_published_test(tmp_path):
 
 
 def test_vizdoom_records_what_a_random_policy_sees():
-  pytest.importorskip('vizdoom', reason='the optional vizdoom is not installed')
   listing = vizdoom.list_items('health_gathering_supreme', Options(n_generated=3))
   assert [item.split for item in listing.items] == ['train'] * 3 + ['test']
-  (clip,) = vizdoom.read(listing.items[1], OPTIONS)
+  assert listing.class_names is None
+  (clip,) = vizdoom.read(listing.items[0], OPTIONS)
   assert len(clip.frames) == 100 and clip.frames[0].shape == (120, 160, 3)
   assert clip.actions.shape == (100, 8) and (clip.actions.sum(1) == 1).all()
   assert len({frame.tobytes() for frame in clip.frames}) > 20
+  (again,) = vizdoom.read(listing.items[0], OPTIONS)
+  np.testing.assert_array_equal(clip.frames, again.frames)
   with pytest.raises(ValueError, match='must be one of'):
     vizdoom.list_items('no_such_scenario', OPTIONS)
+
+
+def test_no_recording_of_vizdoom_runs_on_into_the_next_life():
+  listing = vizdoom.list_items('health_gathering_supreme', OPTIONS)
+  first, second = vizdoom.read(listing.items[1], OPTIONS)  # the acid kills after 96 steps
+  assert len(first.frames) == len(first.actions) == 96
+  assert len(second.frames) == len(second.actions) == 4
+
+
+def test_whoever_explores_vizdoom_sees_more_open_ground():
+  options = Options(n_generated=40, policy='mixed')
+  listing = vizdoom.list_items('health_gathering_supreme', options)
+  assert listing.class_names == vizdoom.POLICIES
+  is_open = {policy: [] for policy in vizdoom.POLICIES}
+  for item in listing.items[:24]:
+    clips = [np.stack(clip.frames).astype(int) for clip in vizdoom.read(item, options)]
+    red, green, blue = np.moveaxis(np.concatenate(clips), -1, 0)
+    floor_or_sky = (green > red + 15) | (blue > red + 15)
+    is_open[vizdoom.POLICIES[item.label]].append(floor_or_sky.mean((1, 2)) > 0.2)
+  shares = {policy: np.concatenate(values).mean() for policy, values in is_open.items()}
+  assert shares['explore'] > 0.65 and shares['random'] < 0.5
+  with pytest.raises(ValueError, match=r'policy .*wander.* must be one of random, explore, mixed'):
+    vizdoom.list_items('health_gathering_supreme', Options(policy='wander'))
 
 
 def test_choices_of_vizdoom_are_not_added_up(monkeypatch):
@@ -196,4 +221,6 @@ def test_options_that_a_format_does_not_take_are_refused():
   for name in ('ucf101', 'bair'):
     with pytest.raises(ValueError, match=f'is for format folder; {name} has its own split'):
       Options(group='(.+)_').check_format(name)
+    with pytest.raises(ValueError, match=rf'is for format vizdoom; {name} is not recorded here'):
+      Options(policy='explore').check_format(name)
   Options(fps=5.0, group='(.+)_').check_format('folder')
