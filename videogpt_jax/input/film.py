@@ -2,6 +2,7 @@
 
 import contextlib
 import fractions
+import functools
 import os
 from collections.abc import Collection, Iterator
 
@@ -19,6 +20,11 @@ _NOT_FILMS = Disposition.attached_pic | Disposition.timed_thumbnails
 
 _SUBFILE = 'subfile,,'  # a part of a file, to FFmpeg
 
+_BRIEF, _NO_FRAMES = {'analyzeduration': '100000'}, {'skip_frame': 'all'}
+"""Options of a file and of its streams that keep FFmpeg from decoding while it opens."""
+
+_STREAMS = 8  # that these options reach; others are opened as usual
+
 _INTERLACED = range(2, 6)
 """Values of AVFieldOrder that tell of two fields a frame."""
 
@@ -29,22 +35,32 @@ def file_of(address: str) -> str:
 
 
 @contextlib.contextmanager
-def open_film(address: str) -> Iterator[VideoStream]:
+def open_film(address: str, by_headers: bool = False) -> Iterator[VideoStream]:
   """Opens the film in a file; its `container` is open meanwhile.
 
   Args:
     address: a path, or FFmpeg's address of a part of a file, 'subfile,,start,0,end,99,,:PATH'.
+    by_headers: whether FFmpeg decodes no frame to learn what headers leave out, which takes most of
+      the time of opening.
   Raises:
     BrokenRecordingError: there is no film in it, or nothing here decodes it.
     av.FFmpegError, OSError: it cannot be opened.
   """
   if not address.startswith(_SUBFILE):
     address = os.path.abspath(address)  # 'a:b.mp4' is no address of a network
-  local = {'protocol_whitelist': 'file,subfile'}  # playlists must not fetch
-  with av.open(address, metadata_errors='replace', options=local) as container:
+  with _opened(address, by_headers) as container:
     stream = _film(container)
     stream.codec_context.thread_count = 1  # clips are decoded in parallel already
     yield stream
+
+
+def _opened(address, by_headers):
+  options = {'protocol_whitelist': 'file,subfile'}  # playlists must not fetch
+  opened = functools.partial(av.open, address, metadata_errors='replace')
+  if by_headers:
+    with contextlib.suppress(ValueError):  # MPEG's have no header that names streams
+      return opened(options=options | _BRIEF, stream_options=[_NO_FRAMES] * _STREAMS)
+  return opened(options=options)
 
 
 def _film(container) -> VideoStream:

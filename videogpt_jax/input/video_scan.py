@@ -30,6 +30,9 @@ _A_FRAME_A_PACKET = {
 }
 """Codecs that keep one frame, and always one, in each packet."""
 
+_DESCRIBED = _TELLING[:2], ('h264', 'hevc', 'vp9', 'av1')
+"""Containers and codecs whose headers, or first frame, tell what FFmpeg decodes others for."""
+
 _HDR = {16: 'PQ', 18: 'HLG'}  # AVColorTransferCharacteristic
 
 
@@ -55,42 +58,51 @@ def scan(address: str | os.PathLike, name: str = '', *, partly: bool = False) ->
 
 def _by_packets(address):
   """Returns what the packets tell, as fields of VideoFile; None if they do not."""
+  with open_film(address, by_headers=True) as stream:
+    containers, codecs = _DESCRIBED
+    in_headers = stream.container.format.name in containers and stream.width
+    if in_headers and stream.codec_context.codec.canonical_name in codecs:
+      return _of_packets(stream)
   with open_film(address) as stream:
-    context, container = stream.codec_context, stream.container
-    telling = container.format.name in _TELLING or not context.has_b_frames
-    if context.codec.canonical_name not in _A_FRAME_A_PACKET or not telling:
+    return _of_packets(stream)
+
+
+def _of_packets(stream):
+  context, container = stream.codec_context, stream.container
+  telling = container.format.name in _TELLING or not context.has_b_frames
+  if context.codec.canonical_name not in _A_FRAME_A_PACKET or not telling:
+    return None
+  if is_interlaced(stream):
+    return None
+  units, stamps, keys, first, n = units_of(stream), [], [], None, 0
+  for packet in container.demux(stream):
+    heartbeat.beat()
+    stamp, is_key = packet.pts, packet.is_keyframe
+    n += packet.size > 0
+    if not packet.size or not (is_key or first):
+      continue  # what comes before the first key frame cannot be decoded
+    if stamp is None or packet.is_corrupt or not units.add(packet):
       return None
-    if is_interlaced(stream):
-      return None
-    units, stamps, keys, first, n = units_of(stream), [], [], None, 0
-    for packet in container.demux(stream):
-      heartbeat.beat()
-      stamp, is_key = packet.pts, packet.is_keyframe
-      n += packet.size > 0
-      if not packet.size or not (is_key or first):
-        continue  # what comes before the first key frame cannot be decoded
-      if stamp is None or packet.is_corrupt or not units.add(packet):
+    if first is None:
+      first = _decoded(packet, stream)
+      if first is None or first.interlaced_frame:
         return None
-      if first is None:
-        first = _decoded(packet, stream)
-        if first is None or first.interlaced_frame:
-          return None
-      # Frames shown before the first key frame depend on what is not there.
-      if stamp >= first.pts and not packet.is_discard:
-        stamps.append(stamp)
-        if is_key:
-          keys.append(stamp)
-    missing = 'mov' in container.format.name and stream.frames > n
-    if missing or not stamps or len(set(stamps)) < len(stamps) or units.n_variants > 1:
-      return None
-    stamps, keys = np.sort(stamps), np.sort(keys)
-    if first.pts != stamps[0]:
-      return None
-    return _about(stream) | {
-      'stamps': stamps,
-      'keys': keys if container.format.name in _SEEKABLE else keys[:1],
-      'size': shown_size(first, aspect_of(stream)),
-    }
+    # Frames shown before the first key frame depend on what is not there.
+    if stamp >= first.pts and not packet.is_discard:
+      stamps.append(stamp)
+      if is_key:
+        keys.append(stamp)
+  missing = 'mov' in container.format.name and stream.frames > n
+  if missing or not stamps or len(set(stamps)) < len(stamps) or units.n_variants > 1:
+    return None
+  stamps, keys = np.sort(stamps), np.sort(keys)
+  if first.pts != stamps[0]:
+    return None
+  return _about(stream) | {
+    'stamps': stamps,
+    'keys': keys if container.format.name in _SEEKABLE else keys[:1],
+    'size': shown_size(first, aspect_of(stream)),
+  }
 
 
 def _decoded(packet: av.Packet, stream: VideoStream) -> av.VideoFrame | None:
