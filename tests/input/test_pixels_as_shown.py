@@ -78,6 +78,7 @@ def test_matrix_and_range_are_as_tagged(tmp_path, name, levels):
 
 FORMATS = {
   'ffv1': ('yuv420p10le', 'yuv422p12le', 'yuv444p16le', 'gray', 'gray16le', 'yuva420p', 'gbrp10le'),
+  'libx264': ('yuv420p10le', 'yuv422p10le', 'yuv444p'),
   'png': ('rgba', 'gray', 'rgb48be'),
   'rawvideo': ('yuyv422', 'uyvy422', 'yuv411p', 'nv12', 'bgr24'),
 }

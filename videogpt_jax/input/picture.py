@@ -11,19 +11,24 @@ import fractions
 
 import av
 import numpy as np
-from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
+from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
 from videogpt_jax.framing import Framing, Resampling, colour, resampling
 from videogpt_jax.input.selection import Selection, Whole, has_blocks, pick, select, values
 
 _MATRICES = {
-  1: Colorspace.ITU709,
-  4: Colorspace.FCC,
-  7: Colorspace.SMPTE240M,
-  9: Colorspace.BT2020,
-  10: Colorspace.BT2020,
+  1: (Colorspace.ITU709, 'bt709'),
+  4: (Colorspace.FCC, 'fcc'),
+  7: (Colorspace.SMPTE240M, 'smpte240m'),
+  9: (Colorspace.BT2020, 'bt2020'),
+  10: (Colorspace.BT2020, 'bt2020'),
 }
-"""Matrix of each AVColorSpace. Everything else, untagged video included, is BT.601 to FFmpeg."""
+_USUAL_MATRIX = Colorspace.ITU601, 'bt601'
+"""Matrix of each AVColorSpace, for the reformatter and for filters. Everything else, untagged video
+included, is BT.601 to FFmpeg."""
+
+
+_TICK = fractions.Fraction(1, 25)  # of a filter's clock, which nothing here reads
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +87,7 @@ class Pictures:
   framing: Framing | None = None
 
   def __post_init__(self):
-    self._reformatter = VideoReformatter()
+    self._reformatter, self._scaler = VideoReformatter(), _Scaler()
     self._key = self._way = None
     self._background = np.float32(colour(self.framing.background if self.framing else 'white'))
 
@@ -125,22 +130,23 @@ class Pictures:
     Takes the matrix and range that `tagged` is tagged with.
     """
     full = tagged.color_range == ColorRange.JPEG or tagged.format.name.startswith('yuvj')
-    levels = ColorRange.JPEG if full or tagged.format.is_rgb else ColorRange.MPEG
-    # Four bytes are quicker to pick, but FFmpeg then leaves out the last columns of some widths,
-    # and rounds otherwise where it scales.
-    quick = size == (frame.height, frame.width) and size[1] % 8 == 0 and has_blocks(frame)
+    matrix, matrix_name = _MATRICES.get(tagged.colorspace, _USUAL_MATRIX)
+    unscaled = size == (frame.height, frame.width) and has_blocks(frame)
+    # Four bytes are quicker to pick, but FFmpeg then leaves out the last columns of some widths.
+    quick = unscaled and size[1] % 8 == 0
     form = 'rgba' if quick or _transparent(frame) else 'rgb24'
-    converted = self._reformatter.reformat(
-      frame,
-      width=size[1],
-      height=size[0],
-      format=form,
-      interpolation=Interpolation.BICUBIC,
-      src_colorspace=_MATRICES.get(tagged.colorspace, Colorspace.ITU601),
-      src_color_range=levels,
-      dst_color_range=ColorRange.JPEG,
-      threads=1,  # clips are decoded in parallel already
-    )
+    if unscaled:
+      converted = self._reformatter.reformat(
+        frame,
+        format=form,
+        src_colorspace=matrix,
+        src_color_range=ColorRange.JPEG if full else ColorRange.MPEG,
+        dst_color_range=ColorRange.JPEG,
+        threads=1,  # clips are decoded in parallel already
+      )
+    else:  # filters know where colours lie that pixels share
+      meant = '' if frame.format.is_rgb else f'{matrix_name}:{"full" if full else "limited"}'
+      converted = self._scaler(frame, size, form, meant)
     return values(converted.planes[0], '<u4' if form == 'rgba' else 'V3')
 
 
@@ -159,6 +165,40 @@ class _Way:
   size: tuple[int, int] | None
   transposed: bool
   resampling: Resampling | None
+
+
+class _Scaler:
+  """FFmpeg's filter `scale`, set up anew where frames change."""
+
+  def __init__(self):
+    self._graph = self._key = None
+
+  def __call__(self, frame, size, form, meant) -> av.VideoFrame:
+    """Returns the frame at a size (h, w) in a format; `meant` is its matrix and range, if any."""
+    key = (frame.height, frame.width, frame.format.name, size, form, meant)
+    if self._key != key:
+      self._graph, self._key = self._set_up(frame, size, form, meant), key
+    frame.pts, frame.time_base = None, _TICK
+    self._graph.push(frame)
+    return self._graph.pull()
+
+  def _set_up(self, frame, size, form, meant):
+    graph = av.filter.Graph()
+    graph.threads = 1
+    scale = f'{size[1]}:{size[0]}'
+    if meant:
+      matrix, levels = meant.split(':')
+      scale += f':in_color_matrix={matrix}:in_range={levels}'
+    nodes = (
+      graph.add_buffer(
+        width=frame.width, height=frame.height, format=frame.format, time_base=_TICK
+      ),
+      graph.add('scale', scale),
+      graph.add('format', form),
+      graph.add('buffersink'),
+    )
+    graph.link_nodes(*nodes).configure()
+    return graph
 
 
 def _transparent(frame):
