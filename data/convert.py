@@ -8,7 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from data.formats import Item, Options, RawClip, UnusableError
+from videogpt_jax.errors import UserError
 from videogpt_jax.input.clips import resize_and_crop
+from videogpt_jax.input.recording import BrokenRecordingError
 from videogpt_jax.resize import frame_size
 
 _CHUNK = 32  # frames to resize at a time
@@ -29,13 +31,18 @@ def convert(format_name: str, item: Item, options: Options) -> tuple[list[bytes]
   Returns:
     Serialised tf.train.Examples, and why the item is unusable, or ''. An item is stored completely
     or not at all.
+  Raises:
+    UserError: it is unusable, and `options.broken` is 'stop'.
   """
   reader = importlib.import_module(f'data.formats.{format_name}')
   try:
     clips = reader.read(item, options)
     return [record for clip in clips for record in _records(clip, item.label, options)], ''
-  except UnusableError as error:
-    return [], f'{item.split}/{item.name}: {error}'
+  except (UnusableError, BrokenRecordingError) as error:
+    if options.broken == 'stop':
+      raise UserError(f"{item.name}: {error}; remove it, or set --broken to 'skip'") from error
+    name = item.name if item.entry else f'{item.split}/{item.name}'
+    return [], f'{name}: {error}'
 
 
 def _records(clip: RawClip, label: int | None, options: Options) -> Iterator[bytes]:

@@ -1,14 +1,17 @@
 """Recordings as people have them, in every layout of videogpt_jax/input/layouts/."""
 
+import logging
 from collections.abc import Iterator
 
-from data.formats import Item, Listing, Options, RawClip, UnusableError
+from data.formats import Item, Listing, Options, RawClip
 from videogpt_jax.errors import UserError
 from videogpt_jax.input import decoders, layouts
 from videogpt_jax.input.actions import between, refuse_choices
 from videogpt_jax.input.config import DatasetConfig
 from videogpt_jax.input.layouts.divide import divide
 from videogpt_jax.input.recording import BrokenRecordingError, sample
+
+_log = logging.getLogger(__name__)
 
 _SAME = ('video_key', 'action_key', 'columns', 'axes', 'action_order', 'test_fraction', 'group')
 _SAME += ('broken',)
@@ -44,9 +47,21 @@ def list_items(source: str, options: Options) -> Listing:
 def read(item: Item, options: Options) -> Iterator[RawClip]:
   """Yields the recording's frames, sampled by time stamp (`fps`) or by number (`frame_skip`)."""
   recording, actions = item.entry.recording, item.entry.actions
+  which = sample(recording, options.frame_skip, options.fps)
+  frames = decoders.frames(recording, which, options.framing)
+  if options.broken == 'keep':
+    frames = _before_a_break(frames, item.name)
+  yield RawClip(frames, None if actions is None else between(actions, which))
+
+
+def _before_a_break(frames, name):
+  """Yields the frames up to one that cannot be read, which must not be the first."""
+  n = 0
   try:
-    frames = sample(recording, options.frame_skip, options.fps)
-    actions = None if actions is None else between(actions, frames)
-    yield RawClip(decoders.frames(recording, frames, options.framing), actions)
+    for frame in frames:
+      yield frame
+      n += 1
   except BrokenRecordingError as error:
-    raise UnusableError(str(error)) from error
+    if not n:
+      raise
+    _log.warning('%s: only its first %d frames are used: %s', name, n, error)

@@ -15,11 +15,12 @@ import time
 import numpy as np
 import pytest
 
-from data.formats import Item, Options, UnusableError
+from data.convert import convert
+from data.formats import Item, Options, UnusableError, folder
 from tests.input.reading import config_of
 from tests.input.shared_inputs import INPUTS, needs_inputs
-from tests.input.writing import write_frames, write_video
-from videogpt_jax import readers
+from tests.input.writing import write_frames, write_images, write_video
+from videogpt_jax import pixels, readers
 from videogpt_jax.errors import UserError
 from videogpt_jax.evaluation.clip_sets import FolderClips
 from videogpt_jax.framing import Framing, reframe
@@ -78,7 +79,7 @@ def test_a_file_that_turns_bad_gives_its_place_to_the_next_and_is_reported(tmp_p
     whole = _take(config)
     (line,) = replaced.report()
   assert ' of train/c.mkv: decoding fails (Invalid data' in line and line.startswith('replaced ')
-  assert caplog.text.count('a clip of the next recording takes its place') == 1
+  assert caplog.text.count('another clip takes its place') == 1
   for step in (2, 5):
     (again,) = _take(config, 1, start_step=step)
     np.testing.assert_array_equal(again['video'], whole[step]['video'])
@@ -100,6 +101,44 @@ def test_one_reader_or_four_give_the_same_batches(tmp_path, monkeypatch):
     monkeypatch.setattr(pipeline.tf.data, 'AUTOTUNE', n)
     for ours, theirs in zip(_take(config), whole, strict=True):
       np.testing.assert_array_equal(ours['video'], theirs['video'])
+
+
+def test_a_broken_frame_of_the_only_recording_costs_the_clips_that_show_it(tmp_path):
+  write_images(tmp_path / 'a', range(1, 13))
+  (tmp_path / 'a/3.png').write_bytes(b'broken')
+  write_images(tmp_path / 'test', range(5))
+  config = config_of('folder', tmp_path)
+  whole = _take(config)
+  (line,) = replaced.report()
+  assert 'of a: 3.png: no readable picture' in line
+  first = (pixels.to_uint8(np.concatenate([b['video'] for b in whole]))[:, 0, 0, 0, 0] / 10).round()
+  assert set(first) <= {3, 4, 5, 6, 7, 8}  # frames count from 0
+  np.testing.assert_array_equal(_take(config, 1, start_step=3)[0]['video'], whole[3]['video'])
+  with pytest.raises(UserError, match=r'a: 3\.png: no readable picture'):
+    _take(dataclasses.replace(config, broken='stop'))
+
+
+@pytest.mark.parametrize(
+  ('rule', 'n', 'said'),
+  [
+    ('skip', 2, 'train/a: 3.png: no readable'),
+    ('keep', 3, ''),
+    ('stop', 0, 'a: 3.png: no readable'),
+  ],
+)
+def test_a_broken_frame_costs_its_recording_alone_in_shards(rule, n, said, tmp_path):
+  for name in ('train/a', 'train/b', 'test/c'):
+    write_images(tmp_path / name, range(1, 6))
+  (tmp_path / 'train/a/3.png').write_bytes(b'broken')
+  options = Options(resolution=4, broken=rule)
+  listing = folder.list_items(str(tmp_path), options)
+  if rule == 'stop':
+    with pytest.raises(UserError, match=said):
+      [convert('folder', item, options) for item in listing.items]
+    return
+  results = [convert('folder', item, options) for item in listing.items]
+  assert [len(records) for records, _ in results].count(1) == n
+  assert ''.join(problem for _, problem in results).startswith(said)
 
 
 def test_a_file_that_turns_bad_stops_the_run_if_that_is_wanted(tmp_path):

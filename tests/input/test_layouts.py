@@ -9,10 +9,11 @@ from PIL import Image
 from data.formats import Options, folder
 from tests.input.finding import found, grey, told
 from tests.input.shared_inputs import INPUTS, needs_inputs
-from tests.input.writing import grey_frames, write_images, write_video
+from tests.input.writing import grey_frames, write_images, write_lerobot, write_tar, write_video
 from videogpt_jax.errors import UserError
 from videogpt_jax.framing import Framing
 from videogpt_jax.input import DatasetConfig, layouts
+from videogpt_jax.input.layouts import walk
 from videogpt_jax.input.layouts.divide import divide
 from videogpt_jax.input.layouts.hold_out import group, hold_out
 from videogpt_jax.input.recording import BrokenRecordingError, read
@@ -258,6 +259,48 @@ def test_lerobot_gives_what_its_own_reader_gives():
     np.testing.assert_array_equal(entry.actions, wanted['actions'][which])
   with pytest.raises(UserError, match=r'no camera.*images\.top, observation\.images\.wrist'):
     found(INPUTS / 'lerobot_v3', video_key='front')
+
+
+def test_links_that_multiply_end_and_what_is_no_file_is_left_out(tmp_path):
+  circle = [tmp_path / 'data' / f'd{i}' for i in range(12)]
+  for one in circle:
+    write_images(one, range(3))
+    for other in circle:
+      (one / f'to {other.name}').symlink_to(other)
+  (tmp_path / 'data/up').symlink_to('/')
+  (tmp_path / 'data/gone.mp4').symlink_to('nowhere')
+  os.mkfifo(tmp_path / 'data/pipe.mp4')
+  names = walk.look(str(tmp_path / 'data')).names
+  assert {f'd{i}/0.png' for i in range(12)} < set(names) and 'gone.mp4' in names
+  assert len(names) < 12 * 12 * 8 * 3 and not any(n.startswith(('up', 'pipe')) for n in names)
+
+
+def test_a_frame_of_another_size_or_that_is_broken_is_told_in_tars_and_tables_too(tmp_path):
+  odd = Image.fromarray(grey_frames(1, size=(9, 8))[0])
+  write_images(tmp_path / 'a', range(4))
+  odd.save(tmp_path / 'a/2.png')
+  images = [(tmp_path / f'a/{i}.png').read_bytes() for i in range(3)]
+  whole = {f'w.{i}.png': images[0] for i in range(3)}
+  write_tar(tmp_path / 'a.tar', whole | {f'x.{i}.png': image for i, image in enumerate(images)})
+  write_lerobot(tmp_path / 'robot', 2)
+  table = tmp_path / 'robot/data/chunk-000/episode_000001.parquet'
+  _replace_image(table, 4, images[2])
+  for path, size in ((tmp_path / 'a.tar', None), (tmp_path / 'robot', (6, 8))):
+    first, *_, last = (entry.recording for entry in found(path).entries)
+    assert first.size == size and last.size is None
+    assert 'change size (8x6, 8x9)' in last.remarks[0]
+  write_tar(tmp_path / 'b.tar', {'x.0.png': images[0], 'x.1.png': images[1][:20]})
+  (entry,) = found(tmp_path / 'b.tar').entries
+  assert entry.recording.remarks[0].startswith('frames that cannot be read: x.1.png (no readable')
+
+
+def _replace_image(table, row, content):
+  import pyarrow as pa
+  import pyarrow.parquet as pq
+
+  rows = pq.read_table(table).to_pylist()
+  rows[row]['observation.image'] = {'bytes': content, 'path': None}
+  pq.write_table(pa.Table.from_pylist(rows), table, row_group_size=1)
 
 
 def test_a_frame_of_another_size_among_images_is_remarked_on(tmp_path):

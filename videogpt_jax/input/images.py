@@ -4,10 +4,10 @@ import io
 import os
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from videogpt_jax.framing import Framing, colour, reframe
-from videogpt_jax.input.faults import told
+from videogpt_jax.input.faults import printable
 from videogpt_jax.input.recording import BrokenRecordingError
 
 _FAULTS = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
@@ -32,27 +32,28 @@ def read_image(source: str | os.PathLike | bytes, background: str = 'white') -> 
     with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
       return shown(image, background)
   except _FAULTS as error:
-    name = '' if isinstance(source, bytes) else f'{os.path.basename(source)}: '
-    reason = getattr(error, 'strerror', None) or str(error).split(' <')[0]
-    raise BrokenRecordingError(f'{name}no readable picture ({reason})') from error
+    name = '' if isinstance(source, bytes) else f'{printable(os.path.basename(source))}: '
+    raise BrokenRecordingError(f'{name}no readable picture ({_reason(error)})') from error
 
 
-def image_size(source: str | os.PathLike | bytes) -> tuple[int, int]:
-  """Returns (h, w) of the picture in a file; raises as `read_image`."""
+def _reason(error) -> str:
+  if isinstance(error, UnidentifiedImageError):  # its text has the path or an address in memory
+    return 'cut short, or of no known format'
+  return getattr(error, 'strerror', None) or printable(error)
+
+
+def image_size(source: str | os.PathLike | bytes, turned: bool = True) -> tuple[int, int]:
+  """Returns (h, w) of the picture in a file, as it is shown or as it is stored.
+
+  Raises as `read_image`.
+  """
   try:
     with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
       width, height = image.size
-      turned = image.getexif().get(0x0112, 1) >= 5  # EXIF's orientation
+      lying = turned and image.getexif().get(0x0112, 1) >= 5  # EXIF's orientation
   except _FAULTS as error:
-    reason = str(error).split(' <')[0]
-    raise BrokenRecordingError(f'no readable picture ({reason})') from error
-  return (width, height) if turned else (height, width)
-
-
-def stored_size(source: str | os.PathLike) -> tuple[int, int]:
-  """Returns (w, h) of the picture in a file as it is stored; raises as `read_image`."""
-  with told('no readable picture', _FAULTS), Image.open(source) as image:
-    return image.size
+    raise BrokenRecordingError(f'no readable picture ({_reason(error)})') from error
+  return (width, height) if lying else (height, width)
 
 
 def shown(image: Image.Image, background: str) -> np.ndarray:

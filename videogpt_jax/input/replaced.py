@@ -1,8 +1,8 @@
 """Clips that could not be read, and gave their place to others: counted, and reported in the end.
 
 The clip that takes the place is the same part of the next recording, in the order of their names,
-that can be read. That depends on the files alone, so any number of readers, and a run that is
-resumed, see the same batches.
+that can be read; where none can, another part. That depends on the files alone, so any number of
+readers, and a run that is resumed, see the same batches.
 """
 
 import collections
@@ -24,7 +24,7 @@ def add(name: str, reason: str):
     is_new = _counts[name] == 1
     _reasons.setdefault(name, reason)
   if is_new:
-    _log.warning('%s: %s; a clip of the next recording takes its place', name, reason)
+    _log.warning('%s: %s; another clip takes its place', name, reason)
 
 
 def report() -> list[str]:

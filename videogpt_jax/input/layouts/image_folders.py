@@ -4,7 +4,6 @@ An animated picture is a recording of its own.
 """
 
 import collections
-import contextlib
 import dataclasses
 import itertools
 import pathlib
@@ -18,9 +17,10 @@ from videogpt_jax.framing import Framing
 from videogpt_jax.input.animation import SUFFIXES, Animation, animation
 from videogpt_jax.input.config import DatasetConfig
 from videogpt_jax.input.faults import printable
-from videogpt_jax.input.images import frame_of, image_size, stored_size
+from videogpt_jax.input.images import frame_of, image_size
 from videogpt_jax.input.layouts.beside import beside
 from videogpt_jax.input.layouts.layout import Entry, Layout, Skipped, left_out, some
+from videogpt_jax.input.layouts.sizes import common_size, looks
 from videogpt_jax.input.layouts.walk import (
   IMAGES,
   Tree,
@@ -30,10 +30,7 @@ from videogpt_jax.input.layouts.walk import (
   stem,
   suffix,
 )
-from videogpt_jax.input.recording import BrokenRecordingError, changes_size
-
-_MIN_SIZES, _MAX_SIZES = 3, 20_000
-"""Images whose size is looked at: at least so many of each recording, at most so many in all."""
+from videogpt_jax.input.recording import BrokenRecordingError
 
 _ALONE = 'a picture alone, which is no recording'
 
@@ -68,7 +65,7 @@ class Images:
 def find(tree: Tree, config: DatasetConfig) -> Layout | None:
   """Returns the folders that hold images, if any does."""
   files = tree.named(IMAGES)
-  most = max(_MIN_SIZES, _MAX_SIZES * len(_by_folder(files)) // max(len(files), 1))
+  _, most = looks(len(_by_folder(files)), len(files))
   recordings, remarks, skipped = {}, [], []
   for folder, images in _by_folder(files).items():
     series = number(images)
@@ -82,7 +79,7 @@ def find(tree: Tree, config: DatasetConfig) -> Layout | None:
         skipped.append(Skipped(printable('/'.join(filter(None, (folder, names[0])))), _ALONE))
         continue
       try:
-        size, odd = _sizes(tree.root / folder, names, most)
+        size, odd = common_size(names, (tree.root / folder).joinpath, most)
       except BrokenRecordingError as error:
         skipped.append(Skipped(name, str(error)))
         continue
@@ -121,25 +118,6 @@ def _animations(root, folder, names) -> dict[str, tuple[str, Animation]]:
     return {}
   found = [(path, animation(root / path, printable(path))) for path in paths]
   return {moving.name: (stem(path), moving) for path, moving in found if moving}
-
-
-def _sizes(folder, names, most) -> tuple[tuple[int, int] | None, tuple[str, ...]]:
-  """Returns the (h, w) of all images or None, and a remark if it changes, by some of them.
-
-  Raises:
-    BrokenRecordingError: the first is no image.
-  """
-  try:
-    size = image_size(folder / names[0])
-  except BrokenRecordingError as error:
-    raise BrokenRecordingError(f'{printable(names[0])}: {error}') from error
-  sizes = {}
-  for name in names[:: -(-len(names) // most)]:
-    with contextlib.suppress(BrokenRecordingError):  # reported where it is read
-      sizes.setdefault(stored_size(folder / name), name)
-  if len(sizes) < 2:
-    return size, ()
-  return None, (changes_size(sizes),)
 
 
 def photo(path: pathlib.Path) -> Images | Animation:

@@ -4,6 +4,7 @@ Source of the layout: huggingface/lerobot, `meta/info.json` names where everythi
 3 a file holds several episodes, and `meta/episodes/` says which part is whose.
 """
 
+import dataclasses
 import json
 from typing import Any
 
@@ -14,6 +15,7 @@ from videogpt_jax.input.config import DatasetConfig
 from videogpt_jax.input.faults import CONTENT_FAULTS, told
 from videogpt_jax.input.layouts.layout import Entry, Layout, Skipped, some
 from videogpt_jax.input.layouts.parquet import ParquetImages, columns, table
+from videogpt_jax.input.layouts.sizes import common_size
 from videogpt_jax.input.layouts.text import text_of
 from videogpt_jax.input.layouts.walk import Tree, split_name
 from videogpt_jax.input.recording import BrokenRecordingError, Part
@@ -21,6 +23,7 @@ from videogpt_jax.input.video_index import index
 
 _INFO = 'meta/info.json'
 _MISSING = 'is missing'
+_LOOKS = 64  # episodes of which some images are looked at; each costs a part of its table
 
 
 def find(tree: Tree, config: DatasetConfig) -> Layout | None:
@@ -53,7 +56,8 @@ def find(tree: Tree, config: DatasetConfig) -> Layout | None:
     try:
       actions = _actions(tree, episode, action_key) if action_key else None
       if videos is None:
-        recording = _images(tree, info, camera, episode, name)
+        look = number % max(1, len(episodes) // _LOOKS) == 0
+        recording = _images(tree, info, camera, episode, name, look)
       else:
         recording = _part(videos, info, camera, episode, name)
     except BrokenRecordingError as error:
@@ -185,8 +189,13 @@ def _actions(tree, episode, key) -> np.ndarray:
   return np.array(found.column(key).take(rows[order]).to_pylist())
 
 
-def _images(tree, info, camera, episode, name) -> ParquetImages:
-  """Returns an episode whose images lie in the table of its file."""
+def _images(tree, info, camera, episode, name, look) -> ParquetImages:
+  """Returns an episode whose images lie in the table of its file, after a look at some of them."""
   rows, _ = _rows(tree, episode)
   path = str(tree.root / episode['data'])
-  return ParquetImages(name, path, camera, int(rows[0]), len(rows), info['fps'])
+  episode = ParquetImages(name, path, camera, int(rows[0]), len(rows), info['fps'])
+  if not look:
+    return episode
+  names = {f'frame {i}': i for i in range(len(rows))}
+  size, remarks = common_size(list(names), lambda key: episode.content(names[key]))
+  return dataclasses.replace(episode, size=size, remarks=remarks)

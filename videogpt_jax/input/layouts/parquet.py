@@ -39,6 +39,7 @@ class ParquetImages:
     column: of the images: their content, or a struct with it as `bytes`.
     first, count: its rows.
     fps: frames per second.
+    remarks: what to know about its pixels, one line each.
   """
 
   name: str
@@ -48,6 +49,7 @@ class ParquetImages:
   count: int
   fps: float
   size: tuple[int, int] | None = None
+  remarks: tuple[str, ...] = ()
 
   @property
   def times(self) -> np.ndarray:
@@ -58,9 +60,11 @@ class ParquetImages:
 
   def frames(self, indices: np.ndarray, framing: Framing | None) -> Iterator[np.ndarray]:
     for i in indices:
-      yield frame_of(self._content(self.first + int(i)), framing)
+      yield frame_of(self.content(int(i)), framing)
 
-  def _content(self, row) -> bytes:
+  def content(self, number: int) -> bytes:
+    """Returns the image file of a frame; raises BrokenRecordingError."""
+    row = self.first + number
     with told(f'row {row} cannot be read', CONTENT_FAULTS):
       changed = os.stat(self.path).st_mtime_ns
       starts = _group_starts(self.path, changed)

@@ -1,5 +1,6 @@
 """Files below a folder, what their suffixes say, and the splits and classes that folders mean."""
 
+import collections
 import os
 import pathlib
 import re
@@ -31,6 +32,8 @@ _OTHERS = _suffixes(
 )
 NO_VIDEOS = IMAGES | ARRAYS | HDF5 | LISTS | TARS | PACKED | _OTHERS
 """Suffixes of files that are not tried as videos. Every other file is, whatever its suffix."""
+
+_MOST_LINKS = 8  # to one folder that are followed: those in circles multiply
 
 _SPLITS = {'train': 'train', 'training': 'train', 'test': 'test', 'testing': 'test'}
 _SPLITS |= dict.fromkeys(('val', 'valid', 'validate', 'validation', 'dev'), 'val')
@@ -91,30 +94,32 @@ def _is_hidden(name):
 def _files(root: pathlib.Path) -> tuple[list[str], list[Skipped]]:
   """Returns the files below a folder, by relative path, sorted, and the folders that are closed.
 
-  Follows links, but enters no folder twice on the way to itself. Leaves out hidden files.
+  Follows links, but to no folder above `root`, to none on the way to itself, and to none more than
+  `_MOST_LINKS` times. Leaves out hidden files, and what is no file: pipes, sockets, devices.
   """
-  found, closed = [], []
-
-  def enter(folder, above):
+  found, closed, links = [], [], collections.Counter()
+  above_root = pathlib.Path(os.path.realpath(root)).parents
+  todo = [('', frozenset(map(str, above_root)))]
+  while todo:
+    folder, above = todo.pop()
     real = os.path.realpath(root / folder)
     if real in above:
-      return
+      continue
+    if os.path.islink(root / folder) and folder:
+      links[real] += 1
+      if links[real] > _MOST_LINKS:
+        continue
     try:
       with os.scandir(root / folder) as entries:
-        inside = sorted((entry.name, entry.is_dir()) for entry in entries)
+        inside = sorted((e for e in entries if not _is_hidden(e.name)), key=lambda e: e.name)
+      for entry in inside:
+        path = f'{folder}/{entry.name}' if folder else entry.name
+        if entry.is_dir():
+          todo.append((path, above | {real}))
+        elif entry.is_file() or entry.is_symlink():  # one that leads nowhere is named later
+          found.append(path)
     except OSError as error:
       closed.append(Skipped(printable(folder) or str(root), error.strerror or str(error)))
-      return
-    for name, is_folder in inside:
-      path = f'{folder}/{name}' if folder else name
-      if _is_hidden(name):
-        continue
-      if is_folder:
-        enter(path, above | {real})
-      else:
-        found.append(path)
-
-  enter('', frozenset())
   return sorted(found), closed
 
 

@@ -21,6 +21,7 @@ from videogpt_jax.input.faults import printable
 from videogpt_jax.input.images import frame_of
 from videogpt_jax.input.layouts.beside import Beside, gather
 from videogpt_jax.input.layouts.layout import Entry, Layout, Skipped, left_out
+from videogpt_jax.input.layouts.sizes import common_size, looks
 from videogpt_jax.input.layouts.walk import (
   IMAGES,
   NO_VIDEOS,
@@ -53,6 +54,7 @@ class TarImages:
     name: as in `videogpt_jax.input.recording.Recording`.
     path: the tar.
     members: the images, in the order of their numbers.
+    remarks: what to know about its pixels, one line each.
   """
 
   name: str
@@ -60,6 +62,7 @@ class TarImages:
   members: Sequence[Member]
   times: np.ndarray | None = None
   size: tuple[int, int] | None = None
+  remarks: tuple[str, ...] = ()
 
   def __len__(self) -> int:
     return len(self.members)
@@ -85,10 +88,13 @@ def find(tree: Tree, config: DatasetConfig) -> Layout | None:
     for key, parts in _samples(members).items():
       samples[f'{printable(tar)}:{printable(key)}'] = (tar, parts)
   videos = _videos(tree, samples)
+  every, most = looks(len(samples), sum(len(parts) for _, parts in samples.values()))
   entries, problems = [], []
-  for name, (tar, parts) in samples.items():
+  for i, (name, (tar, parts)) in enumerate(samples.items()):
     place = where[tar]
-    recording = videos.get(name) or _images(name, str(tree.root / tar), parts)
+    recording = videos.get(name)
+    if recording is None:
+      recording = _images(name, str(tree.root / tar), parts, 0 if i % every else most)
     if recording is None or place is None or isinstance(recording, str):
       reason = 'lies beside the splits' if place is None else 'no video and no images'
       skipped.append(Skipped(name, recording if isinstance(recording, str) else reason))
@@ -159,11 +165,19 @@ def _videos(tree, samples) -> Mapping[str, Recording | str]:
   return index(tree.root, addresses) if addresses else {}
 
 
-def _images(name, path, parts) -> TarImages | None:
+def _images(name, path, parts, most) -> TarImages | str | None:
+  """Returns the recording in images, after a look at some, why it cannot be read, or None."""
   images = sorted((rest for rest in parts if _is_image(rest)), key=in_order)
   if len(images) < 2:
     return None
-  return TarImages(name, path, tuple(parts[rest] for rest in images))
+  members = {parts[rest].name: parts[rest] for rest in images}
+  size, remarks = None, ()
+  try:
+    if most:
+      size, remarks = common_size(list(members), lambda key: _content(path, members[key]), most)
+  except BrokenRecordingError as error:
+    return str(error)
+  return TarImages(name, path, tuple(members.values()), size=size, remarks=remarks)
 
 
 def _beside(path, parts, action_key, name) -> Beside:

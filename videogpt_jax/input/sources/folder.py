@@ -1,6 +1,7 @@
 """Recordings as people have them: folders, lists and files of every layout."""
 
 import functools
+import itertools
 import logging
 
 import numpy as np
@@ -18,6 +19,10 @@ from videogpt_jax.input.layouts.stored import ArrayRecording
 from videogpt_jax.input.recording import BrokenRecordingError, Part, frame_rate, pick
 
 _log = logging.getLogger(__name__)
+
+_SHIFTS = np.arange(8, dtype=np.float32) / 8
+"""By how much a clip begins later in recordings that it can be cut from, if none can be read where
+it should begin."""
 
 
 def clips(config: DatasetConfig, split: str) -> Clips:
@@ -38,15 +43,17 @@ def clips(config: DatasetConfig, split: str) -> Clips:
   dtype = tf.uint8 if all(_is_exact(recording, size) for recording in every) else tf.float32
 
   def decode(number, start):
-    for n in (number + np.arange(len(entries))) % len(entries):
+    order = (number + np.arange(len(entries))) % len(entries)
+    for shift, n in itertools.product(_SHIFTS, order):
       recording = recordings[n]
       try:
-        frames = pick(recording, start, T, config.frame_skip, config.fps)
+        frames = pick(recording, (start + shift) % 1, T, config.frame_skip, config.fps)
         video = read(recording, frames, config.framing).astype(dtype.as_numpy_dtype)
       except BrokenRecordingError as error:
         if config.broken == 'stop':
           raise UserError(f'{recording.name}: {error}; remove it') from error
-        replaced.add(recording.name, str(error))
+        if not shift:
+          replaced.add(recording.name, str(error))
         continue
       return video, between(entries[n].actions, frames) if A else np.float32(0), n
     raise UserError(f'no recording of {printable(config.path)} can be read any more')
