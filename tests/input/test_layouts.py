@@ -284,7 +284,7 @@ def test_a_frame_of_another_size_or_that_is_broken_is_told_in_tars_and_tables_to
   write_tar(tmp_path / 'a.tar', whole | {f'x.{i}.png': image for i, image in enumerate(images)})
   write_lerobot(tmp_path / 'robot', 2)
   table = tmp_path / 'robot/data/chunk-000/episode_000001.parquet'
-  _replace_image(table, 4, images[2])
+  _replace_image(table, 6, images[2])
   for path in (tmp_path / 'a.tar', tmp_path / 'robot'):
     first, last = (entry.recording for entry in found(path).entries)
     assert first.size == (6, 8) and last.size is None
