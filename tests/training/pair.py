@@ -53,6 +53,6 @@ def make_stage(*updates):
     create=lambda rngs: Pair(rngs),
     updates=updates or (GENERATOR, DISCRIMINATOR),
     evaluate=lambda model, frozen, batch: {'judged': model.judge(points_of(batch))},
-    summarise=lambda means: {'judged': float(means['judged'])},
+    summarise=lambda means, n: {'judged': float(means['judged'])},
     show=lambda model, frozen, batch: {'clips': batch['video'][:2]},
   )

@@ -65,7 +65,7 @@ def test_the_model_with_the_lowest_held_out_loss_is_kept_across_interruptions(tm
     Pair,
     (Update('pair', lambda pair, frozen, batch, key: (jnp.square(pair.w[...]).sum(), {})),),
     evaluate=lambda pair, frozen, batch: {'loss': batch['label']},
-    summarise=lambda means: {'loss': next(losses)},
+    summarise=lambda means, n: {'loss': next(losses)},
     show=lambda pair, frozen, batch: {},
     held_out_loss='loss',
   )

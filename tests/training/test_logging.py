@@ -4,12 +4,14 @@ import json
 import math
 import sys
 
+import numpy as np
 import pytest
 from etils.epath import Path
 
 import videogpt_jax.training
 from videogpt_jax.errors import UserError
 from videogpt_jax.files import write_json
+from videogpt_jax.stages import train_vqvae
 from videogpt_jax.stages.summary import summary
 from videogpt_jax.training.logging import RunLog, read_metrics, record_metrics
 
@@ -60,12 +62,24 @@ def test_the_loss_of_every_update_is_shown(tmp_path, capsys):
   assert second.endswith('left  loss 0.2500')
 
 
-@pytest.mark.parametrize(('usage', 'warns'), [(0.09, True), (0.1, False)])
-def test_a_codebook_that_is_hardly_used_is_warned_of(usage, warns, tmp_path, capsys):
+@pytest.mark.parametrize(
+  ('codes', 'n_codes', 'said'),
+  [
+    ([0] * 91 + list(range(9)), 100, '9.0% of the codes; lower vqvae.n_codes'),
+    ([0] * 90 + list(range(10)), 100, None),
+    (list(range(20)), 2**18, None),  # as many as 20 latents can use
+    ([0] * 19 + [1], 1000, None),  # a tenth of them
+    ([0] * 30 + [1], 1000, '0.2% of the codes of 3.1% that they could; lower vqvae.n_codes'),
+  ],
+)
+def test_a_codebook_that_is_hardly_used_is_warned_of(codes, n_codes, said, tmp_path, capsys):
+  """Whatever the number of latents, and with averages over clips as evaluations have them."""
+  counts, n_clips = np.bincount(codes, minlength=n_codes), 7
+  scores = {'reconstruction_loss': 0.1, 'psnr': 20.0, 'code_counts': counts / n_clips}
   with RunLog('vqvae', 10, Path(tmp_path)) as log:
-    log.scores(1, {'codebook_usage': usage})
-  said = 'warning: held-out clips use 9.0% of the codes; lower vqvae.n_codes'
-  assert (said in capsys.readouterr().out) == warns
+    log.scores(1, train_vqvae.summarise(scores, n_clips))
+  printed = capsys.readouterr().out
+  assert f'warning: held-out clips use {said}' in printed if said else 'warning' not in printed
 
 
 def test_training_without_its_packages_names_the_extra(tmp_path, monkeypatch):

@@ -143,7 +143,7 @@ def test_far_too_high_a_rate_ends_with_a_checkpoint_from_which_a_smaller_one_goe
     Number,
     (Update('number', lambda number, frozen, batch, key: (loss(number), {})),),
     evaluate=lambda number, frozen, batch: {'loss': batch['mask'] * 0 + loss(number)},
-    summarise=lambda means: {'loss': float(means['loss'])},
+    summarise=lambda means, n: {'loss': float(means['loss'])},
     show=lambda number, frozen, batch: {},
   )
   high = dataclasses.replace(CONFIG.optimizer, learning_rate=1e4)

@@ -41,6 +41,12 @@ def codebook_usage(counts: np.ndarray) -> float:
   return float(np.mean(np.asarray(counts) > 0))
 
 
+def possible_usage(counts: np.ndarray) -> float:
+  """Returns the usage, 0 to 1, that as many latents could reach at most: int [K] or [G K]."""
+  counts = np.atleast_2d(counts)
+  return float(min(counts.sum(axis=1).mean() / counts.shape[1], 1.0))
+
+
 def codebook_perplexity(counts: np.ndarray) -> float:
   """Returns 2 ** entropy of the frequencies, 1 to K: the effective number of codes of a codebook.
 

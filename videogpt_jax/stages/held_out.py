@@ -49,15 +49,17 @@ def score(model: VideoGPT | Tokenizer, test_batches: Batches, mesh: Mesh) -> Est
         if values.ndim == 1:
           each.setdefault(name, []).append(values)
     means = {name: value / count for name, value in sums.items()}
-    scores |= _estimates(stage, means, {name: np.concatenate(x) for name, x in each.items()})
+    scores |= _estimates(stage, means, {name: np.concatenate(x) for name, x in each.items()}, count)
   return scores
 
 
-def _estimates(stage: Stage, means: dict[str, Any], each: Mapping[str, np.ndarray]) -> Estimates:
+def _estimates(
+  stage: Stage, means: dict[str, Any], each: Mapping[str, np.ndarray], count: int
+) -> Estimates:
   """Returns a stage's scores, with intervals of those that depend on means of clips' figures."""
   ends = {name: intervals.of_mean(values) for name, values in each.items()}
-  values = stage.summarise(means)
-  sides = [stage.summarise(means | {name: ends[name][i] for name in ends}) for i in (0, 1)]
+  values = stage.summarise(means, count)
+  sides = [stage.summarise(means | {name: ends[name][i] for name in ends}, count) for i in (0, 1)]
   pairs = {name: (sides[0][name], sides[1][name]) for name in values}
   return {
     name: Estimate(value, None, pairs[name] if pairs[name][0] < pairs[name][1] else None)

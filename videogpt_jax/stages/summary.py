@@ -25,6 +25,7 @@ UNITS = {
   'reconstruction_psnr': 'dB, of held-out clips',
   'codebook_perplexity': 'codes, effectively used by held-out clips',
   'codebook_usage': 'of the codes occur in held-out clips',
+  'codebook_usage_possible': 'of the codes, what as many latents could reach',
   'prior_bits_per_code': "bits a code of held-out clips, the prior's cross-entropy",
   'prior_nats_per_code': 'nats a code, the same',
   'prior_bits_per_pixel_dim': "bits of codes a pixel and colour, without the decoder's error",

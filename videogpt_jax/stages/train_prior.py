@@ -72,7 +72,7 @@ def nats_per_code(factors: CodeFactors, logits: jax.Array, codes: jax.Array) -> 
   return -factors.log_p(logits, codes).reshape(codes.shape[0], -1).mean(axis=1)
 
 
-def summarise(spec: CodeSpec, means: Mapping[str, Any]) -> dict[str, float]:
+def summarise(spec: CodeSpec, means: Mapping[str, Any], n_clips: int) -> dict[str, float]:
   """Returns the scores of all clips from the means over them."""
   nats = means['nats_per_code']
   return {

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from einops import rearrange
 from flax import nnx
 
@@ -87,14 +88,15 @@ def code_counts(codes: jax.Array, n_codes: int) -> jax.Array:
   return count(by_book).astype(jnp.float32)
 
 
-def summarise(means: Mapping[str, Any]) -> dict[str, float]:
+def summarise(means: Mapping[str, Any], n_clips: int) -> dict[str, float]:
   """Scores of all clips from the means over them."""
-  counts = means['code_counts']
+  counts = np.asarray(means['code_counts']) * n_clips
   return {
     'reconstruction_loss': float(means['reconstruction_loss']),
     'reconstruction_psnr': float(means['psnr']),
     'codebook_perplexity': codes_stats.codebook_perplexity(counts),
     'codebook_usage': codes_stats.codebook_usage(counts),
+    'codebook_usage_possible': codes_stats.possible_usage(counts),
     'unigram_bits_per_code': codes_stats.unigram_bits_per_code(counts),
   }
 

@@ -15,8 +15,7 @@ from videogpt_jax.pixels import to_uint8
 from videogpt_jax.training.clock import PARTS
 
 FEW_CODES = 0.1
-"""Share of the codes in use below which a run warns."""
-
+"""Share of the codes that could be in use below which a run warns."""
 
 KEPT_EVERY = 10.0
 """Seconds after which a training's times are written down again."""
@@ -110,10 +109,12 @@ class RunLog:
     if not self.writes:
       return
     self.writer.write_scalars(step, {f'test/{name}': value for name, value in metrics.items()})
-    if metrics.get('codebook_usage', 1) < FEW_CODES:
+    possible = metrics.get('codebook_usage_possible', 1.0)  # less, where latents are few
+    if metrics.get('codebook_usage', 1.0) < FEW_CODES * possible:
+      most = f' of {possible:.1%} that they could' if possible < 1 else ''
       self.warning(
-        f'held-out clips use {metrics["codebook_usage"]:.1%} of the codes; lower vqvae.n_codes or '
-        'the learning rate, or train on more clips a step'
+        f'held-out clips use {metrics["codebook_usage"]:.1%} of the codes{most}; lower '
+        'vqvae.n_codes or the learning rate, or train on more clips a step'
       )
     record_metrics(self.workdir, metrics)
     figures = '  '.join(f'{name} {value:.4g}' for name, value in metrics.items())

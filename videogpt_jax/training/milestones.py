@@ -124,4 +124,5 @@ def evaluate(
     sums = {name: np.asarray(value, np.float64) for name, value in sums.items()}
     total = sums if total is None else {name: total[name] + sums[name] for name in sums}
     count += float(n)
-  return stage.summarise({name: value / count for name, value in total.items()}), first
+  means = {name: value / count for name, value in total.items()}
+  return stage.summarise(means, round(count)), first

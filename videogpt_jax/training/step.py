@@ -80,7 +80,7 @@ class Stage:
     create: makes the model.
     updates: the parts of a training step, in order. Each sees what the one before has moved.
     evaluate: (model, frozen, batch) -> scores by name, each an array [B ...] with a row per clip.
-    summarise: means of these scores over all test clips -> scalar metrics.
+    summarise: (means of these scores over all test clips, their number) -> scalar metrics.
     show: (model, frozen, batch) -> videos float32 [B T H W 3] in [-0.5, 0.5], by name.
     frozen: pytree of arrays that the stage reads and does not train.
     held_out_loss: the score, of those that `summarise` returns, by which a model is the best.
@@ -91,7 +91,7 @@ class Stage:
   create: Callable[[nnx.Rngs], nnx.Module]
   updates: tuple[Update, ...]
   evaluate: Callable[[nnx.Module, Any, Batch], Metrics]
-  summarise: Callable[[Mapping[str, Any]], dict[str, float]]
+  summarise: Callable[[Mapping[str, Any], int], dict[str, float]]
   show: Callable[[nnx.Module, Any, Batch], dict[str, jax.Array]]
   frozen: Any = None
   held_out_loss: str = ''
