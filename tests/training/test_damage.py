@@ -133,6 +133,51 @@ def test_a_write_that_fails_is_told_and_does_not_hide_later_ones(tmp_path, caplo
   assert_equal(restored(tmp_path, state_at(0)), state_at(2))
 
 
+FAILING = """
+import dataclasses, logging, resource, sys
+import jax
+from tests.training.tiny import make_stage
+from videogpt_jax.training.checkpoint import Checkpoints, latest_step
+from videogpt_jax.training.optimizer import OptimizerConfig
+from videogpt_jax.training.step import init_state
+
+log = logging.getLogger('videogpt_jax')
+log.addHandler(logging.StreamHandler())
+log.propagate = False
+first = init_state(make_stage('vqvae'), OptimizerConfig(ema_decay=0.9), 10, jax.random.key(0))
+at = lambda n: dataclasses.replace(first, step=jax.numpy.asarray(n, jax.numpy.int32))
+_, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+with Checkpoints(sys.argv[1]) as checkpoints:
+  checkpoints.save(at(1))
+  assert checkpoints.settle()
+  for step, n_bytes in ((2, 64), (3, 1000), (4, 16_000)):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, most))
+    checkpoints.save(at(step))
+    assert not checkpoints.settle()
+  resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+  checkpoints.save(at(5))
+  assert checkpoints.settle()
+  resource.setrlimit(resource.RLIMIT_FSIZE, (1000, most))
+  checkpoints.save(at(6))
+assert latest_step(sys.argv[1]) == 5
+"""
+"""Writes that fail in a small file, in a name, and in the arrays, and one as the program ends."""
+
+
+@pytest.mark.slow
+def test_nothing_but_a_line_is_printed_of_a_write_that_fails(tmp_path):
+  """Orbax goes on in several threads, whose tracebacks come later, some as the program ends."""
+  done = subprocess.run(
+    [sys.executable, '-c', FAILING, str(tmp_path)], capture_output=True, text=True, timeout=300
+  )
+  assert done.returncode == 0, done.stderr[-3000:]
+  lines = done.stderr.splitlines()
+  for step, line in zip((2, 3, 4, 6), lines, strict=True):
+    assert line.startswith(f'checkpoint {step} of {tmp_path} could not be written ('), lines
+    assert line.endswith(f'the last good one is {tmp_path}/{5 if step == 6 else 1}')
+  assert sorted(p.name for p in tmp_path.iterdir()) == ['1', '5']
+
+
 class Disk(NamedTuple):
   """What is left on a disk."""
 

@@ -17,7 +17,7 @@ from flax import nnx
 from jax.sharding import Mesh, SingleDeviceSharding
 
 from videogpt_jax.errors import UserError, UserFileError
-from videogpt_jax.training import distributed
+from videogpt_jax.training import distributed, failures
 from videogpt_jax.training.checkpoint_format import (
   FORMAT,
   about,
@@ -51,6 +51,7 @@ class Checkpoints:
     self._written: int | None = None  # the step whose write may not have finished
     self._unchecked: set[int] = set()
     self._folder: int | None = None  # its file descriptor, but for a bucket
+    self._quiet = failures.quiet('orbax')
     self._open()
 
   def _open(self):
@@ -94,7 +95,7 @@ class Checkpoints:
     return default if step is None else about(self.manager, step).get(name, default)
 
   def __enter__(self) -> 'Checkpoints':
-    logging.getLogger('absl').addFilter(_not_of_a_write)
+    self._quiet.__enter__()
     for step in self.manager.all_steps():
       if not is_good(self.manager, step):
         self._unchecked.add(step)
@@ -103,8 +104,9 @@ class Checkpoints:
   def __exit__(self, *exception):
     self.settle()
     self.manager.close()
+    failures.settle()
     self._close_folder()
-    logging.getLogger('absl').removeFilter(_not_of_a_write)
+    self._quiet.__exit__(None, None, None)
 
   def latest_step(self) -> int | None:
     """Returns the step of the newest complete checkpoint, or None."""
@@ -188,6 +190,7 @@ class Checkpoints:
     """Opens the folder anew, so that the manager forgets the step that it counts as saved."""
     step, self._written = self._written, None
     newest = self.newest()
+    failures.settle()
     with contextlib.suppress(Exception):
       self.manager.close()
     reason = ' '.join(str(error).split())[:200]
@@ -196,6 +199,7 @@ class Checkpoints:
       self._open()
     except OSError as error:
       raise UserError(f'{told}one is {newest}; the folder cannot be opened ({error})') from error
+    failures.settle()  # what cleans up in the new one
     log.warning('%sone is %s', told, self.newest())
 
   def forget_after_good(self):
@@ -233,12 +237,6 @@ class Checkpoints:
       ema_params=found.get('ema_params'),
       ema_variables=averaged,
     )
-
-
-def _not_of_a_write(record: logging.LogRecord) -> bool:
-  """Leaves out Orbax's errors and tracebacks of a failed write, which is reported in one line."""
-  by_orbax = f'{os.sep}orbax{os.sep}' in record.pathname
-  return not (by_orbax and (record.levelno >= logging.ERROR or record.exc_info))
 
 
 def latest_step(directory: Path | str) -> int | None:

@@ -10,6 +10,7 @@ import orbax.checkpoint as ocp
 from etils.epath import Path
 
 from videogpt_jax.errors import UserError
+from videogpt_jax.training import failures
 
 log = logging.getLogger(__name__)
 
@@ -19,6 +20,7 @@ DAMAGED = '.damaged'
 """Ending of the name of a checkpoint that was set aside because it cannot be read."""
 
 
+@failures.quiet('orbax')
 def newest_readable(manager: ocp.CheckpointManager, read: Callable[[int], T]) -> T:
   """Returns what `read` finds in the newest step that it can read.
 
@@ -36,6 +38,7 @@ def newest_readable(manager: ocp.CheckpointManager, read: Callable[[int], T]) ->
       raise
     except Exception as error:
       damaged[step] = error
+      failures.settle()
       continue
     for bad in damaged:
       _set_aside(manager.directory / str(bad), step)

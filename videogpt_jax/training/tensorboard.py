@@ -8,6 +8,7 @@ import numpy as np
 from etils.epath import Path
 
 from videogpt_jax import machine, media
+from videogpt_jax.training import failures
 
 machine.whole_tensorflow()  # clu imports a part of TensorBoard that needs Keras
 
@@ -43,6 +44,8 @@ class Writer:
 
   def __init__(self, folder: Path):
     self._folder, self._writer = folder, None
+    self._quiet = failures.quiet('clu')
+    self._quiet.__enter__()
     with self._told():
       self._writer = metric_writers.AsyncWriter(SummaryWriter(str(folder)))
 
@@ -72,3 +75,4 @@ class Writer:
     if self._writer:
       with self._told():
         self._writer.close()
+    self._quiet.__exit__(None, None, None)
