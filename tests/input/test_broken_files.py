@@ -40,6 +40,21 @@ def _take(config, n=6, batch_size=3, **how):
   return [next(batches) for _ in range(n)]
 
 
+@pytest.mark.parametrize(
+  ('codec', 'suffix'), [('libx264', 'mkv'), ('libvpx', 'webm'), ('mpeg4', 'avi'), ('wmv2', 'wmv')]
+)
+def test_a_download_that_stopped_is_told_where_the_container_says_its_size(codec, suffix, tmp_path):
+  images = list(np.random.default_rng(0).integers(0, 255, (30, 48, 64, 3), np.uint8))
+  path = write_frames(tmp_path / f'a.{suffix}', images, codec, options={'g': '4'})
+  assert not scan(path).fault
+  content = path.read_bytes()
+  path.write_bytes(content[: len(content) * 3 // 5])
+  with pytest.raises(BrokenRecordingError, match=r'cut short after|decoding fails after'):
+    scan(path)
+  kept = scan(path, partly=True)
+  assert 3 < len(kept) < 30 and kept.fault
+
+
 @needs_inputs
 def test_what_breaks_off_is_skipped_kept_or_stops(tmp_path, caplog):
   folder = tmp_path / 'videos'

@@ -28,6 +28,9 @@ from videogpt_jax.input.recording import BrokenRecordingError, read
     (('train', 'dev'), {'val'}),
     (('train', 'test'), {'test'}),
     (('training', 'val', 'testing'), {'val', 'test'}),
+    (('train_videos', 'test_videos'), {'test'}),
+    (('TrainingSet', 'ValidationSet'), {'val'}),
+    (('train2017', 'val2017', 'test2017'), {'val', 'test'}),
   ],
 )
 def test_splits_have_the_names_that_people_use(tmp_path, names, held_out):
@@ -37,6 +40,13 @@ def test_splits_have_the_names_that_people_use(tmp_path, names, held_out):
   divided = divide(layout, DatasetConfig('folder', str(tmp_path), sequence_length=2))
   assert divided.splits.keys() == {'train', *held_out} and layout.classes() is None
   assert all(len(entries) == 1 for entries in divided.splits.values())
+
+
+def test_classes_that_are_named_like_splits_stay_classes(tmp_path):
+  for name in ('train_station', 'test_tube', 'train_ride'):
+    write_images(tmp_path / name / 'clip', range(3))
+    write_images(tmp_path / name / 'clip2', range(3))
+  assert found(tmp_path).classes() == ('test_tube', 'train_ride', 'train_station')
 
 
 def test_splits_may_lie_in_each_class_and_what_is_beside_them_is_named(tmp_path):

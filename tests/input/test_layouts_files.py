@@ -19,6 +19,7 @@ from tests.input.writing import (
 )
 from videogpt_jax.errors import UserError
 from videogpt_jax.input.layouts import beside
+from videogpt_jax.input.recording import BrokenRecordingError
 
 
 @pytest.mark.parametrize(
@@ -214,3 +215,25 @@ def test_lerobots_description_that_is_broken_is_named(tmp_path):
     (tmp_path / name).write_text('{"features":')
   with pytest.raises(UserError, match=r'meta/info.json cannot be read'):
     found(tmp_path)
+
+
+def test_a_tar_that_was_cut_keeps_its_whole_samples(tmp_path):
+  video = write_video(tmp_path / 'a.mkv').read_bytes()
+  files = {f'{n}.{kind}': c for n in 'abc' for kind, c in (('mkv', video), ('cls', b'x'))}
+  write_tar(tmp_path / 'a.tar', files)
+  content = (tmp_path / 'a.tar').read_bytes()
+  (tmp_path / 'a.tar').write_bytes(content[: content.rindex(b'c.mkv') + 600])
+  layout = found(tmp_path / 'a.tar')
+  assert [entry.label for entry in layout.entries] == ['x']  # the last file may be cut too
+  (line,) = layout.skipped
+  assert line.name == 'a.tar' and line.reason.startswith('cut short after 4 files')
+
+
+def test_numbers_that_are_none_break_the_frames_that_hold_them(tmp_path):
+  video = np.zeros((40, 4, 4, 3), np.float32)
+  video[7] = np.nan
+  np.save(tmp_path / 'a.npy', video)
+  (entry,) = found(tmp_path / 'a.npy').entries
+  list(entry.recording.frames(np.arange(8, 40), None))
+  with pytest.raises(BrokenRecordingError, match='frame 7 holds NaN'):
+    list(entry.recording.frames(np.arange(8), None))

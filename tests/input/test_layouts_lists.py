@@ -245,3 +245,22 @@ def test_one_list_of_several_that_is_of_no_use_is_said_beside_the_others(tmp_pat
   layout = found(tmp_path)
   assert len(layout.entries) == 2
   assert [str(line)[:24] for line in layout.skipped] == ['val.csv: names 2 files, ']
+
+
+@pytest.mark.parametrize('held_out', ['c', 'gone'])
+def test_a_list_of_folders_with_their_numbers_of_frames(held_out, tmp_path):
+  for name in 'abc':
+    write_images(tmp_path / 'frames' / name, range(3))
+  (tmp_path / 'train.txt').write_text('frames/a 3 0\nframes/b 3 1\n')
+  (tmp_path / 'val.txt').write_text(f'frames/{held_out} 3 1\n')
+  there = [('train', '0'), ('train', '1'), ('val', '1')]
+  gone = held_out == 'gone'
+  assert [place for _, _, *place in map(list, told(tmp_path))] == list(map(list, there[: 3 - gone]))
+  assert [line.name for line in found(tmp_path).skipped] == ['val.txt'] * gone
+
+
+def test_classes_in_a_list_of_an_old_encoding_are_readable(tmp_path):
+  for name in 'ab':
+    write_images(tmp_path / name, range(3))
+  (tmp_path / 'list.csv').write_bytes('path,label\na,Küche\nb,Fußball\n'.encode('cp1252'))
+  assert found(tmp_path).classes() == ('Fußball', 'Küche')

@@ -4,9 +4,11 @@ import concurrent.futures
 import dataclasses
 import json
 
+import h5py
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from tests.input.writing import (
   grey_frames,
@@ -66,6 +68,34 @@ def _lerobot_videos(root):
   write_lerobot(root, n_episodes=4, videos=True)
 
 
+def _tars_of_frames(root):
+  root.mkdir()
+  write_images(root.parent / 'a', range(N))
+  images = [(root.parent / f'a/{i}.png').read_bytes() for i in range(N)]
+  files = {f'{n}/{i:02}.png': image for n in 'abcd' for i, image in enumerate(images)}
+  write_tar(root / 'a.tar', files)
+
+
+def _array_of_all(root):
+  root.mkdir()
+  np.save(root / 'clips_t_n_h_w.npy', np.random.default_rng(0).integers(0, 255, (N, 5, 6, 8), 'u1'))
+
+
+def _published(root):
+  root.mkdir()
+  frames = np.concatenate([grey_frames(N, i) for i in range(5)])
+  with h5py.File(root / 'a.h5', 'w') as file:
+    file['train_data'], file['train_idx'] = frames, np.arange(0, 5 * N, N)
+    file['test_data'], file['test_idx'] = frames[:N], np.array([0])
+
+
+def _animations(root):
+  root.mkdir()
+  for i in range(4):
+    first, *others = map(Image.fromarray, grey_frames(N, i))
+    first.save(root / f'{i}.webp', save_all=True, append_images=others, lossless=True)
+
+
 def _one(root):
   write_images(root / 'a', range(4 * N), first=0)
 
@@ -79,6 +109,10 @@ LAYOUTS = {
   'tars': _tars,
   'lerobot': _lerobot,
   'lerobot videos': _lerobot_videos,
+  'tars of frames': _tars_of_frames,
+  'array of all': _array_of_all,
+  'published hdf5': _published,
+  'animations': _animations,
   'one recording': _one,
 }
 
@@ -193,6 +227,7 @@ def test_actions_of_the_fewest_are_not_used(tmp_path):
     ('a.jsonl', '\n'.join(json.dumps({'action': [i, -i]}) for i in range(N)), {}),
     ('a.json', json.dumps({'acts': [[i, -i] for i in range(N)]}), {'action_key': 'acts'}),
     ('a.csv', ''.join(f'{i}.0,-{i}.0\n' for i in range(N)), {}),
+    ('a.csv', 't;x;y\n' + ''.join(f'{i},5;{i},0;-{i},0\n' for i in range(N)), {}),
   ],
 )
 def test_actions_beside_a_video_in_many_forms(tmp_path, name, content, settings):

@@ -21,7 +21,7 @@ from videogpt_jax.progress import ProgressLine
 
 _log = logging.getLogger(__name__)
 _KEEP_EVERY = 128  # files
-_FORM = 2  # of what is cached; other forms are ignored
+_FORM = 3  # of what is cached; other forms are ignored
 
 
 def index(root: pathlib.Path, addresses: Mapping[str, str]) -> dict[str, VideoFile | str]:

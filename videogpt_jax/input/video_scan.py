@@ -10,6 +10,7 @@ import numpy as np
 from av.video.stream import VideoStream
 
 from videogpt_jax.input import faults, heartbeat
+from videogpt_jax.input.ending import missing_bytes
 from videogpt_jax.input.film import aspect_of, decode, file_of, is_interlaced, open_film
 from videogpt_jax.input.packets import units_of
 from videogpt_jax.input.picture import shown_size
@@ -51,9 +52,20 @@ def scan(address: str | os.PathLike, name: str = '', *, partly: bool = False) ->
     if not os.stat(file_of(address)).st_size:
       raise BrokenRecordingError('empty file')
     found = _by_packets(address) or _by_decoding(address)
-  if found.get('fault') and not partly:
+    found['fault'] = found.get('fault') or _cut_short(address, len(found['stamps']))
+  if found['fault'] and not partly:
     raise BrokenRecordingError(found['fault'])
   return VideoFile(address, name or address, **found)
+
+
+def _cut_short(address, n) -> str:
+  """Returns what to say of a file that ends before its container does, or ''."""
+  if file_of(address) != address or not (missing := missing_bytes(address)):
+    return ''
+  with open_film(address) as stream:
+    if 0 < stream.frames <= n:
+      return ''  # an index at the end may be missing
+  return f'cut short after {n} frames ({missing:,} bytes are missing)'
 
 
 def _by_packets(address):

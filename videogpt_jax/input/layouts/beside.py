@@ -5,7 +5,8 @@ import io
 import json
 import os
 import pathlib
-from collections.abc import Collection, Iterable, Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from videogpt_jax import numpy_file
 from videogpt_jax.errors import UserError
 from videogpt_jax.input.faults import CONTENT_FAULTS, printable, told
-from videogpt_jax.input.layouts.text import text_of
+from videogpt_jax.input.layouts.text import delimiter, text_of
 from videogpt_jax.input.recording import BrokenRecordingError
 
 ACTION_KEYS = ('actions', 'action')
@@ -93,7 +94,7 @@ def read(suffix: str, content: bytes, action_key: str, name: str) -> Beside:
     if suffix == '.cls':
       return Beside(label=text.strip())
     if suffix == '.csv':
-      return Beside(_of_rows(list(csv.reader(text.splitlines())), action_key, name))
+      return Beside(_of_rows(_cells(text.splitlines()), action_key, name))
     if suffix == '.jsonl':
       frames = [json.loads(line) for line in text.splitlines() if line.strip()]
       return _of_frames(frames, action_key, name)
@@ -103,6 +104,15 @@ def read(suffix: str, content: bytes, action_key: str, name: str) -> Beside:
       if isinstance(value, list)
       else _of_mapping(value, action_key, name)
     )
+
+
+def _cells(lines: Sequence[str]) -> list[list[str]]:
+  """Returns the cells of a table; where semicolons divide them, commas are those of numbers."""
+  sign = delimiter(lines)
+  rows = list(csv.reader(lines, delimiter=sign))
+  if sign != ';':
+    return rows
+  return [[re.sub(r'^([-+]?\d*),(\d+)$', r'\1.\2', cell.strip()) for cell in row] for row in rows]
 
 
 def _of_frames(frames, action_key, name) -> Beside:

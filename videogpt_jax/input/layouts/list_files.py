@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from videogpt_jax.errors import UserError
 from videogpt_jax.input.faults import CONTENT_FAULTS, told
-from videogpt_jax.input.layouts.text import text_of
+from videogpt_jax.input.layouts.text import delimiter, text_of
 from videogpt_jax.input.layouts.walk import VIDEOS, split_name, suffix
 
 USUAL = {
@@ -72,12 +72,12 @@ def read_rows(file: pathlib.Path, columns: Mapping[str, str]) -> list[Row]:
     if kind == '.txt':
       return list(_of_text(text.splitlines()))
     lines = text.splitlines()
-    delimiter = max(',;\t', key=(lines or [''])[0].count)
-    return list(_of_table(lines, delimiter, columns, file))
+    return list(_of_table(lines, columns, file))
 
 
-def _of_table(lines, delimiter, columns, file) -> Iterator[Row]:
-  rows = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter) if row]
+def _of_table(lines, columns, file) -> Iterator[Row]:
+  rows = csv.reader(lines, delimiter=delimiter(lines))
+  rows = [[cell.strip() for cell in row] for row in rows if row]
   known = {name for names in USUAL.values() for name in names} | set(columns.values())
   if rows and (columns or known & {cell.lower() for cell in rows[0]}):
     yield from _of_records(
@@ -149,7 +149,10 @@ def _of_json(value, columns, file) -> Iterator[Row]:
 
 
 def _of_text(lines) -> Iterator[Row]:
-  """Yields rows of lines such as 'Archery/v_Archery_g01_c01.avi 3', or of paths alone."""
+  """Yields rows of lines such as 'Archery/v_Archery_g01_c01.avi 3', or of paths alone.
+
+  A folder of images may have the number of its frames before its class: 'clip_7 120 3'.
+  """
   for line in map(str.strip, lines):
     words = line.replace('\t', ' ').replace(',', ' ').split()
     if not words:
@@ -159,4 +162,7 @@ def _of_text(lines) -> Iterator[Row]:
       continue
     split = words.pop() if split_name(words[-1]) else None
     label = words.pop() if len(words) > 1 else None
-    yield Row((' '.join(words),), label, split)
+    paths = (' '.join(words),)
+    if len(words) > 1 and words[-1].isdecimal():
+      paths += (' '.join(words[:-1]),)
+    yield Row(paths, label, split)

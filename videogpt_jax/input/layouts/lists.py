@@ -18,7 +18,7 @@ from videogpt_jax.input.faults import printable, told
 from videogpt_jax.input.layouts import arrays, image_folders, videos
 from videogpt_jax.input.layouts.layout import Entry, Layout, Skipped, count, left_out, some
 from videogpt_jax.input.layouts.list_files import Row, parse_columns, read_rows
-from videogpt_jax.input.layouts.text import text_of
+from videogpt_jax.input.layouts.text import readable, text_of
 from videogpt_jax.input.layouts.walk import (
   ARRAYS,
   IMAGES,
@@ -81,7 +81,10 @@ def _read(tree, names, columns) -> tuple[dict[str, list[Row]], list[Skipped]]:
 def _says_it_is_one(name: str, rows: Sequence[Row]) -> bool:
   """Whether a file looks like a list, though nothing that it names is there."""
   n = sum(1 for row in rows if suffix(row.paths[0]) in VIDEOS | ARRAYS)
-  return 2 * n > len(rows) or (suffix(name) != '.txt' and split_of_file(name) is not None)
+  named = (
+    split_of_file(name) if suffix(name) != '.txt' else split_name(stem(os.path.basename(name)))
+  )
+  return 2 * n > len(rows) or named is not None
 
 
 def _none_there(rows: Sequence[Row]) -> str:
@@ -289,6 +292,7 @@ def _class_index(tree) -> dict[str, str]:
 
 def _label(row, classes) -> str | None:
   """Returns a row's class; UCF-101's test lists say it by folder only."""
+  label = row.label and readable(row.label)
   if classes:
-    return classes.get(row.label or '', row.label) or row.paths[0].rpartition('/')[0] or None
-  return row.label
+    return classes.get(label or '', label) or row.paths[0].rpartition('/')[0] or None
+  return label

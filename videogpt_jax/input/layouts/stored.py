@@ -101,6 +101,8 @@ class ArrayRecording:
     frame = np.repeat(frame, 3, axis=-1) if frame.shape[-1] == 1 else frame[..., :3]
     if frame.dtype == np.uint8:
       return frame
+    if frame.dtype.kind == 'f' and not np.isfinite(frame).all():
+      raise BrokenRecordingError(f'frame {i} holds NaN or infinity')
     return np.rint(np.clip(frame.astype(np.float32) * np.float32(self.gain), 0, 255)).astype(
       np.uint8
     )

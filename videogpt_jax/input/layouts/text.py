@@ -1,6 +1,7 @@
 """Texts as any program writes them: UTF-8, or what a mark at their beginning says."""
 
 import codecs
+from collections.abc import Sequence
 
 _MARKS = {  # the longer ones first
   codecs.BOM_UTF32_LE: 'utf-32',
@@ -21,3 +22,17 @@ def text_of(content: bytes, errors: str = 'strict') -> str:
   if encoding is None and b'\0' in content:
     raise ValueError('no text, or UTF-16 without a mark; save it as UTF-8')
   return content.decode(encoding) if encoding else content.decode('utf-8-sig', errors)
+
+
+def delimiter(lines: Sequence[str]) -> str:
+  """Returns what divides the cells of a table, by its first line."""
+  return max(',;\t', key=(lines or [''])[0].count)
+
+
+def readable(text: str) -> str:
+  """Returns a text with bytes that are no UTF-8 taken for Western European ones (Windows-1252)."""
+  content = text.encode('utf-8', 'surrogateescape')
+  try:
+    return content.decode()
+  except UnicodeDecodeError:
+    return content.decode('cp1252', 'replace')

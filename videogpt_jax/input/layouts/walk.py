@@ -4,7 +4,7 @@ import collections
 import os
 import pathlib
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from videogpt_jax.errors import UserFileError
@@ -27,8 +27,9 @@ LISTS = _suffixes('csv json jsonl tsv txt')
 TARS = _suffixes('tar')
 PACKED = _suffixes('7z bz2 gz rar tbz2 tgz txz xz zip zst')
 _OTHERS = _suffixes(
-  'bin cls db doc docx flac html ini ipynb lock log m4a md mp3 parquet pdf pickle pkl pt pth py '
-  'pyc rst safetensors sh srt sqlite tfrecord toml vtt wav xls xlsx xml yaml yml'
+  'aae arw avif bin cls cr2 db dng doc docx flac heic heif html ini ipynb lock log m4a md mp3 nef '
+  'parquet pdf pickle pkl pt pth py pyc rst safetensors sh srt sqlite tfrecord thm toml vtt wav '
+  'xls xlsx xml yaml yml'
 )
 NO_VIDEOS = IMAGES | ARRAYS | HDF5 | LISTS | TARS | PACKED | _OTHERS
 """Suffixes of files that are not tried as videos. Every other file is, whatever its suffix."""
@@ -168,10 +169,10 @@ def places(names: Sequence[str], by_file: bool = False) -> dict[str, Place | Non
     by_file: whether files may be named after their splits too.
   """
   parts = {name: name.split('/') for name in names}
-  level = next((level for level in (0, 1) if _has_splits(parts, level)), None)
-  if level is not None:
+  level, meant = _splits_at(parts)
+  if meant:
     splits = {
-      name: split_name(at[level]) if len(at) > level + 1 else None for name, at in parts.items()
+      name: meant.get(at[level]) if len(at) > level + 1 else None for name, at in parts.items()
     }
     folders = {name: [*at[:level], *at[level + 1 : -1]] for name, at in parts.items()}
   else:
@@ -190,11 +191,36 @@ def places(names: Sequence[str], by_file: bool = False) -> dict[str, Place | Non
   }
 
 
-def _has_splits(parts, level) -> bool:
-  """Whether folders at a level are splits: at the top, or in classes, most of which have some."""
-  splits = [split_name(at[level]) for at in parts.values() if len(at) > level + 1]
-  n = sum(1 for split in splits if split)
-  return 'train' in splits and (level == 0 or 2 * n >= len(parts))
+def _splits_at(parts) -> tuple[int, dict[str, str]]:
+  """Returns at which level folders are splits, and which: at the top, or in most classes."""
+  for level in (0, 1):
+    folders = [at[level] for at in parts.values() if len(at) > level + 1]
+    meant = _split_names(set(folders))
+    n = sum(1 for folder in folders if folder in meant)
+    if 'train' in meant.values() and (level == 0 or 2 * n >= len(parts)):
+      return level, meant
+  return 0, {}
+
+
+def _split_names(folders: Collection[str]) -> dict[str, str]:
+  """Returns the splits that folders are named after.
+
+  By their whole names; or, where such a name is but a part, by what is beside it: 'train_videos'
+  and 'test_videos', 'train2017' and 'val2017'.
+  """
+  found = {folder: split for folder in folders if (split := split_name(folder))}
+  if found:
+    return found
+  alike = collections.defaultdict(dict)
+  for folder in folders:
+    words = re.findall('[A-Z]?[a-z]+|[A-Z]+|[0-9]+', folder)
+    splits = [split for word in words if (split := split_name(word))]
+    if len(splits) == 1:
+      alike[tuple(word.lower() for word in words if not split_name(word))][folder] = splits[0]
+  for group in alike.values():
+    if 'train' in group.values() and len(set(group.values())) > 1:
+      found |= group
+  return found
 
 
 def _is_one_each(names, folders):
@@ -207,9 +233,5 @@ def _is_one_each(names, folders):
 
 def split_folders(names: Sequence[str]) -> dict[str, str]:
   """Returns what the data set calls each split, such as {'val': 'validation/'}."""
-  found = {}
-  for name in names:
-    for part in name.split('/')[:2]:
-      if split := split_name(part):
-        found.setdefault(split, f'{part}/')
-  return found
+  _, meant = _splits_at({name: name.split('/') for name in names})
+  return {split: f'{folder}/' for folder, split in sorted(meant.items(), reverse=True)}

@@ -81,11 +81,15 @@ def find(tree: Tree, config: DatasetConfig) -> Layout | None:
   skipped, samples = list(tree.closed), {}
   for tar in tars:
     try:
-      members = _members(str(tree.root / tar), os.stat(tree.root / tar).st_mtime_ns)
+      members, fault = _members(str(tree.root / tar), os.stat(tree.root / tar).st_mtime_ns)
     except (OSError, tarfile.TarError) as error:
-      skipped.append(Skipped(printable(tar), f'no tar, or cut short ({error})'))
+      skipped.append(Skipped(printable(tar), f'no tar, or compressed; unpack it ({error})'))
       continue
+    if fault:
+      skipped.append(Skipped(printable(tar), fault))
     for key, parts in _samples(members).items():
+      if fault and members[-1] in parts.values():
+        continue  # the rest of it may be missing
       samples[f'{printable(tar)}:{printable(key)}'] = (tar, parts)
   videos = _videos(tree, samples)
   every, most = looks(len(samples), sum(len(parts) for _, parts in samples.values()))
@@ -111,15 +115,20 @@ def find(tree: Tree, config: DatasetConfig) -> Layout | None:
 
 
 @functools.lru_cache(maxsize=1024)
-def _members(path, changed) -> tuple[Member, ...]:
-  """Returns the files of a tar in order, without reading them."""
+def _members(path, changed) -> tuple[tuple[Member, ...], str]:
+  """Returns the files of a tar in order, without reading them, and why there are no more."""
   del changed
+  found, fault, size = [], '', os.path.getsize(path)
   with tarfile.open(path, 'r:') as tar:
-    return tuple(
-      Member(m.name.removeprefix('./'), m.offset_data, m.size)
-      for m in tar
-      if m.isfile() and not m.name.rpartition('/')[2].startswith('.')
-    )
+    try:
+      for m in tar:
+        if m.offset_data + m.size > size:
+          raise tarfile.ReadError(f'unexpected end of data in {m.name}')
+        if m.isfile() and not m.name.rpartition('/')[2].startswith('.'):
+          found.append(Member(m.name.removeprefix('./'), m.offset_data, m.size))
+    except (tarfile.TarError, EOFError, ValueError) as error:
+      fault = f'cut short after {len(found)} files ({error}); whole samples before are used'
+  return tuple(found), fault
 
 
 def _samples(members: Sequence[Member]) -> dict[str, dict[str, Member]]:
