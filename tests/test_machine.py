@@ -186,12 +186,17 @@ def test_loading_a_model_in_a_notebook_prints_nothing(tmp_path):
 
 
 @pytest.mark.parametrize(
-  ('undone', 'said'), [('', '[]'), ('machine.whole_tensorflow()', "['keras']")]
+  ('also', 'said'),
+  [
+    ('', '[]'),
+    ('import videogpt_jax.training.tensorboard', '[]'),
+    ('machine.whole_tensorflow()', "['keras']"),
+  ],
 )
-def test_tensorflow_comes_without_keras_unless_code_of_the_users_may_want_it(undone, said):
+def test_tensorflow_comes_without_keras_unless_code_of_the_users_may_want_it(also, said):
   program = (
     'import sys\nfrom videogpt_jax import machine\n'
-    f'machine.slim_tensorflow()\n{undone}\nimport tensorflow\n'
+    f'machine.slim_tensorflow()\n{also}\nimport tensorflow\n'
     "print([name for name in ('keras',) if name + '.src.optimizers' in sys.modules])"
   )
   ended = subprocess.run(

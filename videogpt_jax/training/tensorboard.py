@@ -2,15 +2,20 @@
 
 import contextlib
 import logging
+import sys
+import types
 from collections.abc import Mapping
 
 import numpy as np
 from etils.epath import Path
 
-from videogpt_jax import machine, media
+from videogpt_jax import media
 from videogpt_jax.training import failures
 
-machine.whole_tensorflow()  # clu imports a part of TensorBoard that needs Keras
+# clu imports TensorBoard's hyper-parameters, and they a callback for Keras: 80 MB that nobody uses.
+_callback = types.ModuleType('tensorboard.plugins.hparams._keras')
+_callback.Callback = None
+sys.modules.setdefault(_callback.__name__, _callback)
 
 from clu import metric_writers  # noqa: E402
 from tensorboard.plugins.image import metadata  # noqa: E402
