@@ -237,3 +237,11 @@ def test_numbers_that_are_none_break_the_frames_that_hold_them(tmp_path):
   list(entry.recording.frames(np.arange(8, 40), None))
   with pytest.raises(BrokenRecordingError, match='frame 7 holds NaN'):
     list(entry.recording.frames(np.arange(8), None))
+
+
+def test_single_and_empty_values_in_hdf5_are_no_recordings(tmp_path):
+  for i in range(2):
+    with h5py.File(tmp_path / f'{i}.h5', 'w') as file:
+      file['frames'], file['label'], file['title'] = grey_frames(4), i, 'a title'
+      file['nothing'], file['gone'] = h5py.Empty('f4'), h5py.SoftLink('/nowhere')
+  assert told(tmp_path) == [('0.h5', 4, None, '0'), ('1.h5', 4, None, '1')]

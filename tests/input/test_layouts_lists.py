@@ -264,3 +264,21 @@ def test_classes_in_a_list_of_an_old_encoding_are_readable(tmp_path):
     write_images(tmp_path / name, range(3))
   (tmp_path / 'list.csv').write_bytes('path,label\na,Küche\nb,Fußball\n'.encode('cp1252'))
   assert found(tmp_path).classes() == ('Fußball', 'Küche')
+
+
+@pytest.mark.parametrize(
+  ('name', 'content'),
+  [
+    ('README.txt', 'of words ' * 99 + '\n' + 'x' * 999),
+    ('list.csv', 'path,label\n~no_such_user/a,x\n' + 'y' * 999 + ',z\n'),
+    ('list.json', '["a\\u0000b", 3, null]'),
+  ],
+)
+def test_texts_that_are_no_paths_name_nothing(name, content, tmp_path):
+  for clip in 'bcd':
+    write_images(tmp_path / clip, range(3))
+  (tmp_path / name).write_text(content)
+  assert len(told(tmp_path)) == 3
+  for path in ('~no_such_user/x', 'x' * 999, 'a\0b'):
+    with pytest.raises(UserError, match='does not exist'):
+      found(path)

@@ -105,7 +105,7 @@ def _arrays(file) -> dict[str, h5py.Dataset]:
   found = {}
 
   def visit(key, item):
-    if isinstance(item, h5py.Dataset):
+    if isinstance(item, h5py.Dataset) and item.shape is not None:  # h5py.Empty
       found[key] = item
 
   file.visititems(visit)
@@ -116,6 +116,8 @@ def _is_video(array) -> bool:
   """Whether an array may hold frames: pixels, or one image file a frame."""
   if array.dtype.kind in 'uif' and array.ndim in (4, 5):
     return min(array.shape) > 0
+  if array.ndim not in (1, 2):
+    return False
   texts = array.ndim == 1 and (array.dtype.kind == 'S' or h5py.check_vlen_dtype(array.dtype))
   if not len(array) or not (texts or (array.ndim == 2 and array.dtype == np.uint8)):
     return False

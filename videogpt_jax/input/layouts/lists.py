@@ -26,6 +26,7 @@ from videogpt_jax.input.layouts.walk import (
   NO_VIDEOS,
   VIDEOS,
   Tree,
+  existing,
   look,
   split_name,
   split_of_file,
@@ -172,8 +173,8 @@ class _Finder:
       for near in (beside, os.path.normpath(path)):
         if near in self._known:
           return near
-      for there in (self.tree.root / beside, pathlib.Path(path).expanduser()):
-        if there.is_absolute() and there.exists() and suffix(there.name) not in LISTS:
+      for there in (existing(str(self.tree.root / beside)), existing(path)):
+        if there and there.is_absolute() and suffix(there.name) not in LISTS:
           return self._take(there)
       for key in (path, os.path.basename(path)):
         if unit := self._by_name.get(key.lower()):

@@ -69,9 +69,11 @@ def look(path: str) -> Tree:
   Raises:
     UserFileError: there is none.
   """
-  root = pathlib.Path(path).expanduser()
-  if not root.exists():
-    raise UserFileError(f'dataset.path ({root}) does not exist; name a folder or file of videos')
+  root = existing(path)
+  if not root:
+    raise UserFileError(
+      f'dataset.path ({printable(path)}) does not exist; name a folder or file of videos'
+    )
   if not root.is_dir():
     return Tree(root.parent, (root.name,), lone=True)
   while True:
@@ -79,6 +81,15 @@ def look(path: str) -> Tree:
     if len(inside) != 1 or not (root / inside[0]).is_dir() or split_name(inside[0]):
       return Tree(root, *_files(root))
     root /= inside[0]
+
+
+def existing(path: str) -> pathlib.Path | None:
+  """Returns a path, with its ~ replaced, or None if nothing is there; `path` may be any text."""
+  try:
+    found = pathlib.Path(path).expanduser()
+    return found if found.exists() else None
+  except (OSError, RuntimeError, ValueError):  # too long a name, no such user, a zero byte
+    return None
 
 
 def _listing(folder):
