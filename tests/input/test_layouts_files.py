@@ -108,7 +108,8 @@ def test_hdf5_may_hold_an_episode_a_file_and_compressed_pictures(tmp_path):
 
   for i in range(2):
     pictures = []
-    for frame in grey_frames(3, 3 * i, size=(16, 16)):
+    for t, frame in enumerate(grey_frames(3, 3 * i, size=(16, 16))):
+      frame = frame[:12] if i and t else frame
       Image.fromarray(frame).save(buffer := io.BytesIO(), 'JPEG', quality=95)
       pictures.append(np.frombuffer(buffer.getvalue(), np.uint8))
     longest = max(map(len, pictures))
@@ -118,7 +119,10 @@ def test_hdf5_may_hold_an_episode_a_file_and_compressed_pictures(tmp_path):
       file['action'] = np.zeros((3, 14))
   layout = found(tmp_path)
   assert [grey(entry) for entry in layout.entries] == [[0, 1, 2], [3, 4, 5]]
-  assert layout.action_dim == 14 and layout.entries[0].recording.name == 'episode_0.hdf5'
+  first, second = (entry.recording for entry in layout.entries)
+  assert layout.action_dim == 14 and first.name == 'episode_0.hdf5'
+  assert first.size == (16, 16) and second.size is None
+  assert 'change size (16x16, 16x12)' in second.remarks[0]
 
 
 def test_the_published_hdf5_is_a_layout_too(tmp_path):

@@ -282,3 +282,14 @@ def test_texts_that_are_no_paths_name_nothing(name, content, tmp_path):
   for path in ('~no_such_user/x', 'x' * 999, 'a\0b'):
     with pytest.raises(UserError, match='does not exist'):
       found(path)
+
+
+def test_columns_of_a_list_that_are_not_known_are_told(tmp_path):
+  for clip in 'abc':
+    write_images(tmp_path / clip, range(3))
+  rows = ['file;Klasse;Teil', 'a;x;train', 'b;y;train', 'c;y;test']
+  (tmp_path / 'list.csv').write_text('\n'.join(rows))
+  (remark,) = found(tmp_path).remarks
+  assert remark == 'no label and no split in the list; dataset.columns may name Klasse, Teil'
+  layout = found(tmp_path, columns='path=file, label=Klasse, split=Teil')
+  assert not layout.remarks and layout.classes() == ('x', 'y')

@@ -29,11 +29,13 @@ class Row(NamedTuple):
     paths: what may be its path, the likeliest first.
     label: its class as it is written, or None.
     split: as it is written, or None.
+    others: names of the columns that are not used.
   """
 
   paths: tuple[str, ...]
   label: str | None = None
   split: str | None = None
+  others: tuple[str, ...] = ()
 
 
 def parse_columns(text: str) -> dict[str, str]:
@@ -103,6 +105,8 @@ def _of_records(records: Sequence[Any], columns, file) -> Iterator[Row]:
     kind: [columns[kind]] if kind in columns else [lower[name] for name in usual if name in lower]
     for kind, usual in USUAL.items()
   }
+  used = {name for of_kind in names.values() for name in of_kind}
+  others = tuple(str(key) for key in keys if key and key not in used)
   for record in records:
     if isinstance(record, str):
       yield Row((record,))
@@ -114,7 +118,7 @@ def _of_records(records: Sequence[Any], columns, file) -> Iterator[Row]:
       if label := first('label'):
         label = label.replace('[', '').replace(']', '')  # Something-Something's templates
       if paths:
-        yield Row((*_kinetics(record), *paths), label, first('split'))
+        yield Row((*_kinetics(record), *paths), label, first('split'), others)
 
 
 def _kinetics(record) -> Iterable[str]:

@@ -143,7 +143,7 @@ def _merge(units: dict[str, Row], found, remarks):
     if there.split != row.split:
       both += [unit] if None not in (there.split, row.split) else []
       split = min(there.split, row.split, key=_STRICTEST.index)
-      units[unit] = Row(row.paths, row.label or there.label, split)
+      units[unit] = row._replace(label=row.label or there.label, split=split)
   if both:
     remarks.append(f'{count(len(both), "recording")} in two splits, held out: {some(both, 3)}')
 
@@ -208,6 +208,14 @@ def _layout(finder, units, missing, remarks, config) -> Layout:
   classes = _class_index(finder.tree)
   rows = {printable(unit): row for unit, row in units.items()}
   has_labels = any(_label(row, classes) for row in rows.values())
+  lacking = [] if has_labels else ['label']
+  lacking += [] if any(row.split for row in rows.values()) else ['split']
+  others = dict.fromkeys(name for row in rows.values() for name in row.others)
+  if lacking and others and not config.columns:
+    remarks = [
+      *remarks,
+      f'no {" and no ".join(lacking)} in the list; dataset.columns may name {some(others, 5)}',
+    ]
   entries, skipped = [], list(found.skipped)
   for entry in found.entries:
     row = rows.get(entry.recording.name) or rows.get(entry.recording.name.partition('[')[0])

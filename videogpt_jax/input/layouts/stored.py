@@ -17,8 +17,9 @@ import numpy as np
 from videogpt_jax import numpy_file
 from videogpt_jax.errors import UserError
 from videogpt_jax.framing import Framing, reframe
-from videogpt_jax.input.faults import CONTENT_FAULTS, reason
+from videogpt_jax.input.faults import CONTENT_FAULTS, reason, told
 from videogpt_jax.input.images import read_image
+from videogpt_jax.input.layouts.sizes import common_size
 from videogpt_jax.input.recording import BrokenRecordingError
 
 _CACHED_BYTES = 1 << 30  # of arrays that have to be unpacked as a whole
@@ -60,6 +61,8 @@ class ArrayRecording:
     gain: what makes values span [0, 255].
     number: of the recording along N.
     first, count: the frames, where one array holds several recordings after one another.
+    image_size: (h, w) of image files; None if it changes.
+    remarks: what to know about its pixels, one line each.
   """
 
   name: str
@@ -71,11 +74,13 @@ class ArrayRecording:
   first: int = 0
   count: int = 0
   times: np.ndarray | None = None
+  image_size: tuple[int, int] | None = None
+  remarks: tuple[str, ...] = ()
 
   @property
   def size(self) -> tuple[int, int] | None:
     if 'H' not in self.axes:
-      return None
+      return self.image_size
     return self.shape[self.axes.index('H')], self.shape[self.axes.index('W')]
 
   def __len__(self) -> int:
@@ -122,7 +127,11 @@ def recordings(name: str, stored: Stored, axes: str = '') -> list[ArrayRecording
   array = stored.open()
   shape = tuple(array.shape)
   if axes == 'T':
-    return [ArrayRecording(name, stored, axes, shape)]
+    numbers = {f'frame {i}': i for i in range(shape[0])}
+    with told('cannot be read', CONTENT_FAULTS):
+      content = lambda key: np.asarray(array[numbers[key]]).tobytes()
+      size, remarks = common_size(list(numbers), content)
+    return [ArrayRecording(name, stored, axes, shape, image_size=size, remarks=remarks)]
   if len(shape) < 3:
     raise BrokenRecordingError(f'has shape {list(shape)}, no video')
   axes = named_axes(axes, shape, name) if axes else guess_axes(shape, name)
