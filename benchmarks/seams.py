@@ -43,7 +43,7 @@ def main(argv):
   path, num, num_frames = Path(_MODEL.value), _NUM.value, _NUM_FRAMES.value
   model, dataset = load_videogpt(path), workdir.read_experiment(path).dataset
   config, spec = model.config, model.vqvae.spec
-  plan = windows.plan(spec, config.n_cond_frames, num_frames)
+  plan = windows.plan(spec, config, num_frames)
   if len(plan.starts) == 1:
     raise UserError(f'--num_frames ({num_frames}) fits into a clip of {plan.clip}: no seam')
   dataset = dataclasses.replace(dataset, sequence_length=num_frames)
@@ -57,7 +57,7 @@ def main(argv):
   )
   made = model.generate(request)
   _print_changes(made.video, real['video'], plan, spec.time_grid.factor)
-  if plan.shared:
+  if plan.shared and not plan.streams:
     found = ' '.join(f'{x:.1f}' for x in overlap_psnr(model, made.codes, plan.shared))
     print(f'two decodings of the frames that clips share, PSNR in dB: {found}')
   if plan.shared_latents and not (config.n_cond_frames or config.action_dim):
@@ -86,7 +86,8 @@ def _print_changes(generated, real, plan, latent_step: int):
 def _print_bits(model, codes, real, conditions, plan):
   """What the beginnings of later clips cost the prior, against those of real clips."""
   later = {'later clips': codes[:, 1:]}
-  later['beginning with the codes of an end'] = with_old_beginnings(codes, plan.shared_latents)
+  if not plan.streams:
+    later['beginning with the codes of an end'] = with_old_beginnings(codes, plan.shared_latents)
   sets = {'real clips': model.vqvae.encode(real[:, : plan.clip])[:, None]} | later
   print('bits a code by latent frame')
   for name, clips in sets.items():

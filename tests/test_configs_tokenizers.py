@@ -48,3 +48,12 @@ def test_the_prior_over_64000_codes_has_two_heads():
 def test_a_variant_that_does_not_exist_is_refused_with_those_that_do():
   with pytest.raises(UserError, match=r"tokenizer \('vq'\) must be one of ema, fsq, lfq, bsq"):
     tokenizers.get_config('vq')
+
+
+def test_history_needs_a_tokenizer_that_takes_a_video_in_pieces():
+  causal, other = (tokenizers.get_config(name) for name in ('fsq_causal', 'fsq'))
+  for config in (causal, other):
+    config.prior.history = 3
+  assert from_dict(causal).prior_clips.sequence_length == 16 + 3 * 4
+  with pytest.raises(UserError, match='cannot take a video in pieces'):
+    from_dict(other)

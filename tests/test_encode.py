@@ -14,7 +14,7 @@ import videogpt_jax
 
 class Tokenizer:
   digest = 'abc'
-  spec = types.SimpleNamespace(n_codes=7)
+  spec = types.SimpleNamespace(n_codes=7, time_grid=None)
 
   def encode(self, video):
     assert video.dtype == 'float32' and -0.5 <= video.min() and video.max() <= 0.5

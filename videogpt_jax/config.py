@@ -72,13 +72,15 @@ class Experiment:
         f'prior.n_cond_frames ({self.prior.n_cond_frames}) must not exceed '
         f'dataset.sequence_length ({spec.sequence_length})'
       )
+    if self.prior.history:
+      self.vqvae.check_streams()
     self._check_sampling(spec)
 
   def _check_sampling(self, spec: CodeSpec):
     sample = self.sample
     sample.check(spec.n_codes, self.prior)
     if sample.num_frames:
-      windows.plan(spec, self.prior.n_cond_frames, sample.num_frames)
+      windows.plan(spec, self.prior, sample.num_frames)
       if self.prior.action_dim and sample.num_frames > spec.sequence_length:
         raise UserError(
           f'sample.num_frames ({sample.num_frames}) must not exceed dataset.sequence_length '
@@ -90,6 +92,13 @@ class Experiment:
   def codes(self) -> CodeSpec:
     """The spec of the codes (UserError if the tokenizer does not divide the clips)."""
     return code_spec(self.vqvae, self.dataset.sequence_length, self.dataset.resolution)
+
+  @property
+  def prior_clips(self) -> DatasetConfig:
+    """The data set that the prior trains on: longer clips where `prior.history` wants some."""
+    history = self.prior.history * self.vqvae.time_grid.factor
+    length = self.dataset.sequence_length + history
+    return dataclasses.replace(self.dataset, sequence_length=length)
 
   def to_config_dict(self) -> ml_collections.ConfigDict:
     """Returns the ConfigDict that a file in configs/ hands out."""

@@ -23,7 +23,15 @@ NOT_LEARNT = (
 """Keys of a training section, and of a prior, that do not change what is learnt."""
 
 
-SAME_MODEL = ('dtype', 'remat', 'attn_backend', 'dropout', 'attn_dropout', 'cond_dropout')
+SAME_MODEL = (
+  'dtype',
+  'remat',
+  'attn_backend',
+  'dropout',
+  'attn_dropout',
+  'cond_dropout',
+  'history',
+)
 """Keys of a model that do not change what its arrays mean."""
 
 

@@ -54,6 +54,8 @@ def main(argv: Sequence[str]):
     _OUT.value,
     n_crops=_CROPS.value,
     n_cond_frames=experiment.prior.n_cond_frames,
+    time_grid=tokenizer.spec.time_grid,
+    history=experiment.prior.history,
     batch_size=_BATCH_SIZE.value,
     seed=experiment.seed,
     made_from={

@@ -21,6 +21,7 @@ from videogpt_jax.models.transformer import PriorConfig
 from videogpt_jax.sampling import checks, windows
 from videogpt_jax.sampling.forward import Decoded
 from videogpt_jax.sampling.request import Callbacks, Generated, Request
+from videogpt_jax.streaming import Decoder
 from videogpt_jax.tokenizer import Tokenizer
 
 QUIET = Callbacks(*(lambda *_: None,) * 2)
@@ -76,9 +77,11 @@ class Generator:
     spec = self.tokenizer.spec
     checks.check_pair(self.prior.module().codes, spec)
     checks.check_request(request, spec, self.config)
+    if self.config.history:
+      self.tokenizer.config.check_streams()
     plan = windows.plan(
       spec,
-      self.config.n_cond_frames,
+      self.config,
       request.settings.num_frames or spec.sequence_length,
       request.continue_from is not None,
     )
@@ -127,18 +130,36 @@ class _Chunk:
     shared = self.windows.shared
     video = None if self.earlier is None else self.earlier[:, -shared:] + np.float32(0.5)
     given, frames = self.beginning()
+    decoder = self._decoder()
     codes, log_likelihood, passes = [], np.zeros(self.m), np.zeros(self.m, np.int64)
     for i in range(len(self.windows.starts)):
       drawn = self._draw_best(i, given, frames)
-      clip = np.asarray(self._videos(drawn.codes))
-      video = clip if video is None else windows.join(video, clip, shared)
+      video = self._extended(video, drawn.codes, decoder)
       codes.append(drawn.codes)
       log_likelihood += drawn.log_likelihood.astype(np.float64)
       passes += drawn.passes
       if i + 1 < len(self.windows.starts):
-        given, frames = self._next(video[:, -shared:] - np.float32(0.5))
+        given, frames = self._next(video[:, -shared:] - np.float32(0.5), drawn.codes)
     n_frames = self.request.settings.num_frames or self.spec.sequence_length
     return Generated(video[:, :n_frames], np.stack(codes, axis=1), log_likelihood, passes)
+
+  def _extended(
+    self, video: np.ndarray | None, codes: np.ndarray, decoder: Decoder | None
+  ) -> np.ndarray:
+    """Returns the video with one more clip, of codes int32 [m t h w]."""
+    if decoder is None:
+      clip = np.asarray(self._videos(codes))
+      return clip if video is None else windows.join(video, clip, self.windows.shared)
+    if decoder.begun:
+      return np.concatenate([video, decoder(codes[:, self.windows.shared_latents :])], axis=1)
+    clip = decoder(codes)
+    return clip if video is None else np.concatenate([video, clip[:, video.shape[1] :]], axis=1)
+
+  def _decoder(self) -> Decoder | None:
+    """Returns what decodes a video that is one stream of codes."""
+    if not self.windows.streams:
+      return None
+    return Decoder(self.tokenizer, self.generator.shares, self.mesh)
 
   def codes(self) -> np.ndarray:
     """Draws a single clip, not decoded."""
@@ -154,14 +175,20 @@ class _Chunk:
     given, frames = self.beginning()
     prefixes, codes = [given], np.zeros((self.m, *self.spec.latent_shape), np.int32)
     if len(self.windows.starts) > 1:
-      later, _ = self._next(np.zeros((self.m, self.windows.shared, *self.spec.clip_shape[1:])))
+      frames_shape = self.m, self.windows.shared, *self.spec.clip_shape[1:]
+      later, _ = self._next(np.zeros(frames_shape), codes)
       if np.shape(later) != np.shape(given):
         prefixes.append(later)
     for i, prefix in enumerate(prefixes):
       self.callbacks.compiling('the sampler' + (' of later clips' if i else ''))
       self._draw(i, 0, prefix, frames, programs.draw.lower).compile()
     self.callbacks.compiling('the decoder')
-    self._videos(codes, programs.videos.lower).compile()
+    if self.windows.streams:
+      decoder, few = self._decoder(), codes[: programs.at_once(self.m, self.generator.shares)]
+      decoder(few)
+      decoder(few[:, self.windows.shared_latents :])
+    else:
+      self._videos(codes, programs.videos.lower).compile()
 
   def beginning(self) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Returns the first codes of the first clip, int32 [m p], and its conditioning frames."""
@@ -214,23 +241,32 @@ class _Chunk:
       conditions['frames'] = frames
     return conditions
 
-  def _next(self, shared: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Returns the first codes and the conditioning frames of a clip that begins with these frames.
+  def _next(
+    self, shared: np.ndarray, codes: np.ndarray | None = None
+  ) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Returns the first codes and the conditioning frames of a clip that goes on.
 
     Args:
-      shared: float32 [m T H W 3] in [-0.5, 0.5].
+      shared: float32 [m T H W 3] in [-0.5, 0.5], the frames that it begins with.
+      codes: int32 [m t h w], of the clip before, which ends with them, if there is one.
     Returns:
       codes int32 [m p], and frames float32 [m n_cond_frames H W 3], or None for either.
     """
     shared, given = np.asarray(shared, np.float32), None
-    if self.windows.shared_latents:
-      # As a whole clip that then stands still: the encoder looks ahead, and without frames there
-      # the last codes would be those of a clip's end.
-      still = np.repeat(shared[:, -1:], self.windows.clip - shared.shape[1], axis=1)
-      codes = programs.encode(self.tokenizer, np.concatenate([shared, still], axis=1))
-      given = np.asarray(codes)[:, : self.windows.shared_latents].reshape(self.m, -1)
+    if n := self.windows.shared_latents:
+      known = codes is not None and self.windows.streams
+      given = codes[:, -n:] if known else self._encoded(shared)
+      given = np.asarray(given).reshape(self.m, -1)
     n_cond_frames = self.generator.config.n_cond_frames
     return given, shared[:, :n_cond_frames] if n_cond_frames else None
+
+  def _encoded(self, shared: np.ndarray) -> np.ndarray:
+    """Returns the codes of frames [m T H W 3] that a clip begins with, int32 [m t h w]."""
+    # As a whole clip that then stands still: an encoder may look ahead, and without frames there
+    # the last codes would be those of a clip's end.
+    still = np.repeat(shared[:, -1:], self.windows.clip - shared.shape[1], axis=1)
+    codes = programs.encode(self.tokenizer, np.concatenate([shared, still], axis=1))
+    return np.asarray(codes)[:, : self.windows.shared_latents]
 
 
 def _likelier(a: Decoded, b: Decoded) -> Decoded:

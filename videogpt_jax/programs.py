@@ -30,6 +30,11 @@ DECODE_BATCH = 8
 """Clips that are decoded to video at a time, which bounds the memory for activations."""
 
 
+def at_once(n: int, shares: int) -> int:
+  """Returns how many of n clips are decoded at a time, divided among so many devices."""
+  return min(-(-DECODE_BATCH // shares) * shares, n)
+
+
 def _program(*static: str) -> Callable[[Callable], Callable]:
   """Compiles a function, giving it the static keyword `mesh`.
 
@@ -98,9 +103,9 @@ def videos(vqvae: Trained[VQVAE], codes: jax.Array, *, shares: int = 1) -> jax.A
     shares: among how many groups of devices clips are divided; static.
   """
   n = len(codes)
-  at_once = min(-(-DECODE_BATCH // shares) * shares, n)
-  codes = codes[jnp.minimum(jnp.arange(-(-n // at_once) * at_once), n - 1)]
-  parts = codes.reshape(-1, at_once, *codes.shape[1:])
+  each = at_once(n, shares)
+  codes = codes[jnp.minimum(jnp.arange(-(-n // each) * each), n - 1)]
+  parts = codes.reshape(-1, each, *codes.shape[1:])
   video = jax.lax.map(vqvae.module().decode, parts)
   return jnp.clip(video.reshape(-1, *video.shape[2:])[:n], -0.5, 0.5) + 0.5
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from videogpt_jax import programs
 from videogpt_jax.errors import UserError
@@ -54,10 +55,49 @@ def decode(vqvae: Trained[VQVAE], chunks: Iterable[jax.Array]) -> Iterator[jax.A
     chunks: int32 [B t h w] each, consecutive latent frames.
   """
   kept = None
+  for piece in _pieces(chunks):
+    video, kept = programs.decode_piece(vqvae, piece, kept)
+    yield video
+
+
+class Decoder:
+  """Decodes generated videos as their codes come, a few videos at a time.
+
+  Args:
+    vqvae: a causal tokenizer.
+    shares: among how many groups of devices videos are divided.
+    mesh: these devices, or None for one.
+  """
+
+  def __init__(self, vqvae: Trained[VQVAE], shares: int = 1, mesh: Mesh | None = None):
+    self._vqvae, self._shares, self._mesh = vqvae, shares, mesh
+    self._kept: dict[int, programs.Kept] = {}
+
+  @property
+  def begun(self) -> bool:
+    """Whether codes have come."""
+    return bool(self._kept)
+
+  def __call__(self, codes: np.ndarray) -> np.ndarray:
+    """Returns the video float32 [n T H W 3] in [0, 1] of the next codes int32 [n t h w]."""
+    n, each = len(codes), programs.at_once(len(codes), self._shares)
+    rows = np.minimum(np.arange(-(-n // each) * each), n - 1).reshape(-1, each)
+    groups = [self._group(i, codes[group]) for i, group in enumerate(rows)]
+    return np.clip(np.concatenate(groups)[:n], -0.5, 0.5) + np.float32(0.5)
+
+  def _group(self, i: int, codes: np.ndarray) -> np.ndarray:
+    frames = []
+    for piece in _pieces([codes]):
+      kept = self._kept.get(i)
+      video, self._kept[i] = programs.decode_piece(self._vqvae, piece, kept, mesh=self._mesh)
+      frames.append(np.asarray(video))
+    return np.concatenate(frames, axis=1)
+
+
+def _pieces(chunks: Iterable[jax.Array]) -> Iterator[np.ndarray]:
   for chunk in map(np.asarray, chunks):
     for start in range(0, chunk.shape[1], PIECE):
-      video, kept = programs.decode_piece(vqvae, chunk[:, start : start + PIECE], kept)
-      yield video
+      yield chunk[:, start : start + PIECE]
 
 
 def _joined(waiting: np.ndarray, chunk: np.ndarray) -> np.ndarray:

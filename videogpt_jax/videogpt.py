@@ -191,7 +191,7 @@ class VideoGPT:
     if source is None:
       return None
     spec = self.vqvae.spec
-    wanted = windows.plan(spec, self.config.n_cond_frames, 1, continues=True).shared
+    wanted = windows.plan(spec, self.config, 1, continues=True).shared
     take = readers.Take(self.cut, spec.frame_size, wanted, wanted, from_end=True)
     return readers.video('continue_from', source, take, n)
 

@@ -52,7 +52,7 @@ def list_items(source: str, options: Options) -> Listing:
 
 
 def read(item: Item, options: Options) -> Iterator[RawClip]:
-  """Records 100 steps: one recording, or one a life where the player dies earlier.
+  """Records 100 steps, or fewer where the player dies.
 
   Actions are one-hot over all combinations of the scenario's buttons; action i leads from frame i
   to i + 1.
@@ -60,20 +60,16 @@ def read(item: Item, options: Options) -> Iterator[RawClip]:
   seed = options.seed + item.first
   rng = np.random.default_rng(seed)
   policy = POLICIES[item.label] if options.policy == MIXED else options.policy
+  frames, choices = [], []
   with _game(item.path, seed) as game:
     actions = list(itertools.product((0, 1), repeat=game.get_available_buttons_size()))
-    n_left = _N_STEPS
-    while n_left:
-      choose = _Random(actions, rng) if policy == 'random' else _Explore(game, actions, rng)
-      frames, choices = [], []
-      while n_left and not game.is_episode_finished():
-        state = game.get_state()
-        frames.append(state.screen_buffer.copy())
-        choices.append(choose(state))
-        game.make_action(list(actions[choices[-1]]), _TICS_PER_STEP)
-        n_left -= 1
-      yield RawClip(frames, np.eye(len(actions), dtype=np.float32)[choices])
-      game.new_episode()
+    choose = _Random(actions, rng) if policy == 'random' else _Explore(game, actions, rng)
+    while len(frames) < _N_STEPS and not game.is_episode_finished():
+      state = game.get_state()
+      frames.append(state.screen_buffer.copy())
+      choices.append(choose(state))
+      game.make_action(list(actions[choices[-1]]), _TICS_PER_STEP)
+  yield RawClip(frames, np.eye(len(actions), dtype=np.float32)[choices])
 
 
 @contextlib.contextmanager

@@ -5,11 +5,13 @@ import pytest
 
 from benchmarks import frame_changes
 from videogpt_jax.models.spec import CodeSpec
+from videogpt_jax.models.transformer import PriorConfig
 from videogpt_jax.sampling import windows
 
 
 def plan(num_frames, n_cond_frames=0):
-  return windows.plan(CodeSpec((4, 2, 2), 7, 5, 16, 8), n_cond_frames, num_frames)
+  prior = PriorConfig(n_cond_frames=n_cond_frames)
+  return windows.plan(CodeSpec((4, 2, 2), 7, 5, 16, 8), prior, num_frames)
 
 
 def test_a_change_belongs_to_the_frame_after_it():

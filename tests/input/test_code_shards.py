@@ -9,6 +9,7 @@ from tests.input.writing import write_shard
 from videogpt_jax import pixels
 from videogpt_jax.errors import UserError
 from videogpt_jax.input import DatasetConfig, code_shards, contents, pipeline, shard_index
+from videogpt_jax.models.time_grid import TimeGrid
 
 CONFIG = DatasetConfig(
   sequence_length=4, resolution=16, digit_size=12, n_train_clips=9, n_test_clips=5
@@ -82,6 +83,31 @@ def test_several_crops_keep_the_augmentation_and_their_actions(tmp_path):
   assert len(np.unique(brightness[:, 0])) > 6
   expected = 100 * (brightness // 10)[..., None] + 2 * (brightness % 10)[..., None] + [0, 1]
   np.testing.assert_array_equal(batch['actions'], expected)
+
+
+def test_with_history_a_crop_begins_at_any_latent_frame_of_a_longer_clip(tmp_path):
+  for split in ('train', 'test'):
+    write_shard(tmp_path / f'video/{split}-0.tfrecord', lengths=(5, 5))
+  shard_index.index_directory(str(tmp_path / 'video')).save(str(tmp_path / 'video'))
+  config = DatasetConfig('tfrecord', str(tmp_path / 'video'), sequence_length=2, resolution=4)
+  _write(
+    tmp_path / 'codes',
+    config,
+    lambda video: np.round(255 * (video[:, :, :1, :1, 0] + 0.5)).astype(np.int32),
+    n_crops=16,
+    time_grid=TimeGrid(1),
+    history=3,
+  )
+  codes = DatasetConfig('codes', str(tmp_path / 'codes'))
+  batch = next(pipeline.train_batches(codes, batch_size=100, seed=0))
+  brightness = batch['codes'][:, :, 0, 0]
+  assert brightness.shape[1] == 2 and set(np.unique(brightness[:, 0] % 10)) == {0, 1, 2, 3}
+  expected = 100 * (brightness // 10)[..., None] + 2 * (brightness % 10)[..., None] + [0, 1]
+  np.testing.assert_array_equal(batch['actions'], expected)
+  frames = pixels.to_uint8(pixels.to_model_range(batch['video']))[:, 0, 0, 0, 0]
+  np.testing.assert_array_equal(frames, brightness[:, 0])
+  held_out = next(pipeline.test_batches(codes, batch_size=2))['codes'][:, :, 0, 0]
+  np.testing.assert_array_equal(held_out % 10, [[0, 1], [0, 1]])
 
 
 def test_encoding_goes_on_where_it_was_interrupted(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """Frames and latent frames, of tokenizers with and without a first frame of its own."""
 
+import numpy as np
 import pytest
 
 from videogpt_jax.errors import UserError
@@ -47,3 +48,26 @@ def test_whole_latent_frames_are_the_most_that_frames_fill(grid):
   for n_frames in range(12):
     t = grid.whole_latent_frames(n_frames)
     assert grid.frames(t) <= n_frames < grid.frames(t + 1)
+
+
+@pytest.mark.parametrize('alone', [False, True])
+def test_a_stretch_of_a_longer_clip_has_the_codes_frames_and_actions_of_its_place(alone):
+  grid, n_latents = TimeGrid(4, alone), 3
+  length = grid.frames(n_latents)
+  frame = np.arange(grid.frames(8))
+  latent = np.maximum(-(-frame // 4) if alone else frame // 4, 0)  # which stands for it
+  batch = {
+    'video': np.stack([frame, 100 + frame]),
+    'actions': np.stack([frame, 100 + frame]),
+    'codes': np.stack([np.arange(8), 100 + np.arange(8)]),
+    'label': np.array([5, 6]),
+  }
+  starts = np.array([0, 4])
+  cut = grid.stretch(batch, starts, length)
+  np.testing.assert_array_equal(cut['label'], batch['label'])
+  for row, start in enumerate(starts):
+    np.testing.assert_array_equal(cut['codes'][row], 100 * row + start + np.arange(n_latents))
+    frames = cut['video'][row] - 100 * row
+    np.testing.assert_array_equal(np.unique(latent[frames]), start + np.arange(n_latents))
+    assert len(frames) == length and (np.diff(frames) == 1).all()
+    np.testing.assert_array_equal(cut['actions'][row], cut['video'][row])

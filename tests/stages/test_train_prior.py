@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from tests.training.tiny import batch, make_stage
+from tests.training.tiny import VQVAE_CONFIG, batch, make_stage
 from videogpt_jax.models.conditioners import Condition
 from videogpt_jax.models.prior import Prior
 from videogpt_jax.models.spec import CodeSpec
 from videogpt_jax.models.transformer import PriorConfig
+from videogpt_jax.models.vqvae import VQVAE
+from videogpt_jax.stages.train_prior import prior_stage
+from videogpt_jax.tokenizer import make_tokenizer
 
 N_CLIPS = 128
 
@@ -72,3 +75,29 @@ def test_an_evaluation_is_told_everything(prior, clips):
   stage = stage_of(prior, 0.5)
   stage.evaluate(prior, stage.frozen, clips)
   assert not told_nothing(prior.heard[0]).any()
+
+
+class Hearer(Listener):
+  """Notes the codes' vectors that it is given."""
+
+  def __call__(self, embeddings, condition, key=None):
+    self.heard.append(embeddings)
+    return jnp.zeros((*embeddings.shape[:-1], self.codes.n_codes))
+
+
+def test_with_history_a_clip_is_a_random_stretch_of_a_longer_one():
+  causal = {'norm': 'group', 'time_padding': 'causal', 'axial_attention': False}
+  vqvae = VQVAE(dataclasses.replace(VQVAE_CONFIG, **causal), rngs=nnx.Rngs(0))
+  tokenizer = make_tokenizer(vqvae, 4, 8)
+  config = PriorConfig(hidden_dim=16, n_heads=2, n_layers=1, history=3)
+  hearer = Hearer(config, tokenizer.spec, rngs=nnx.Rngs(0))
+  hearer.heard = nnx.data([])
+  video = np.random.default_rng(0).uniform(-0.5, 0.5, (N_CLIPS, 10, 8, 8, 3)).astype(np.float32)
+  codes = tokenizer.encode(video)  # 5 latent frames, of which a clip has 2
+  prior_stage(config, tokenizer).updates[0].loss(
+    hearer, tokenizer, {'video': video}, jax.random.key(0)
+  )
+  vectors = tokenizer.lookup(codes)
+  places = [(hearer.heard[0] == vectors[:, i : i + 2]).all((1, 2, 3, 4)) for i in range(4)]
+  assert np.any(places, axis=0).all()
+  assert all(0.1 < place.mean() < 0.45 for place in places)

@@ -1,5 +1,6 @@
 """Writes codes as shards, so that a prior trains without running the encoder."""
 
+import dataclasses
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -15,6 +16,7 @@ from videogpt_jax.input.contents import open_clips
 from videogpt_jax.input.pipeline import crop_batches
 from videogpt_jax.input.shard_index import index_directory
 from videogpt_jax.input.shards import MANIFEST, Manifest, load_manifest
+from videogpt_jax.models.time_grid import TimeGrid
 
 _JOB = 'encode.json'  # settings that a directory of codes was begun with
 _CLIPS_PER_SHARD = 512
@@ -27,6 +29,8 @@ def write_codes(
   *,
   n_crops: int = 1,
   n_cond_frames: int = 0,
+  time_grid: TimeGrid | None = None,
+  history: int = 0,
   batch_size: int = 16,
   seed: int = 0,
   made_from: Mapping[str, Any],
@@ -41,6 +45,8 @@ def write_codes(
     n_crops: number of random crops of each training clip.
     n_cond_frames: number of first frames to store with the codes, as uint8, for a prior conditioned
       on frames.
+    time_grid: the tokenizer's; needed with `history`.
+    history: latent frames that a crop of a training clip may have before it, see `PriorConfig`.
     batch_size: clips to encode at a time.
     seed: seed of the random crops.
     made_from: identifies the tokenizer.
@@ -52,11 +58,16 @@ def write_codes(
     'dataset': {key: getattr(config, key) for key in config.__dataclass_fields__},
     'n_crops': n_crops,
     'n_cond_frames': n_cond_frames,
+    'history': history,
     'seed': seed,
   }
   if _claim(out, job):
     return load_manifest(out)
-  splits = {split: open_clips(config, split) for split in ('train', 'test')}
+  configs = {'train': config, 'test': config}
+  if history:
+    length = config.sequence_length + history * time_grid.factor
+    configs['train'] = dataclasses.replace(config, sequence_length=length)
+  splits = {split: open_clips(configs[split], split) for split in configs}
   n_done, n = 0, sum(clips.n for clips in splits.values())
   for split, clips in splits.items():
     n_shards = math.ceil(clips.n / _CLIPS_PER_SHARD)
@@ -68,9 +79,12 @@ def write_codes(
       else:
         crops = n_crops if split == 'train' else 1
         batches = crop_batches(
-          config, split, numbers, n_crops=crops, batch_size=batch_size, seed=seed
+          configs[split], split, numbers, n_crops=crops, batch_size=batch_size, seed=seed
         )
-        for n_written in _write_shard(path, batches, encode, crops, n_cond_frames):
+        coded = ({**batch, 'codes': np.asarray(encode(batch['video']))} for batch in batches)
+        if history and split == 'train':
+          coded = _stretches(coded, time_grid, history, config.sequence_length, [seed, i])
+        for n_written in _write_shard(path, coded, crops, n_cond_frames):
           progress(n_done + n_written, n)
       n_done += len(numbers)
   shape = (n_cond_frames, *config.frame_size, 3)
@@ -101,13 +115,20 @@ def _claim(out, job) -> bool:
   return tf.io.gfile.exists(tf.io.gfile.join(out, MANIFEST))
 
 
-def _write_shard(path, batches, encode, n_crops, n_cond_frames) -> Iterator[int]:
+def _stretches(batches, time_grid, history, n_frames, seed):
+  """Yields the clips that begin at random latent frames of longer ones."""
+  rng = np.random.default_rng(seed)
+  for batch in batches:
+    starts = rng.integers(history + 1, size=len(batch['codes']))
+    yield time_grid.stretch(batch, starts, n_frames)
+
+
+def _write_shard(path, batches, n_crops, n_cond_frames) -> Iterator[int]:
   """Yields the number of clips written so far, after each batch."""
   partial = f'{path}.partial'
   crops, n_written = [], 0
   with tf.io.TFRecordWriter(partial) as writer:
     for batch in batches:
-      batch['codes'] = np.asarray(encode(batch['video']))
       frames = batch.pop('video')[:, :n_cond_frames]
       if n_cond_frames:
         batch['video'] = pixels.to_uint8(frames)

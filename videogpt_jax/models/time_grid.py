@@ -4,6 +4,11 @@ Axis letters: T frames; t latent frames.
 """
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
 
 from videogpt_jax.errors import UserError
 
@@ -48,3 +53,27 @@ class TimeGrid:
       return 0
     alone = int(self.first_alone)
     return alone + self.factor * (n_latent_frames - alone)
+
+  def stretch(
+    self, batch: Mapping[str, Any], starts: jax.Array | np.ndarray, n_frames: int
+  ) -> dict[str, Any]:
+    """Cuts a clip out of each row of a batch of longer ones.
+
+    A latent frame after the first one stands for the frames up to its last, which therefore becomes
+    the first frame of a clip whose first latent frame stands for one alone.
+
+    Args:
+      batch: of its entries, `codes` [B t ...], `video` and `actions` [B T ...] are cut.
+      starts: int [B], first latent frame of each clip.
+      n_frames: of a clip.
+    """
+    cut = {
+      'codes': (starts, self.latent_frames(n_frames)),
+      'video': (self.factor * starts, n_frames),
+      'actions': (self.factor * starts, n_frames),
+    }
+    return {key: _rows(x, *cut[key]) if key in cut else x for key, x in batch.items()}
+
+
+def _rows(x, starts, n):
+  return x[np.arange(len(x))[:, None], starts[:, None] + np.arange(n)]

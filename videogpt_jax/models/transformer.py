@@ -37,7 +37,7 @@ REMAT_POLICIES = {
 
 MOST = {
   **dict.fromkeys(('hidden_dim', 'head_dim', 'resnet_dim', 'action_dim', 'vector_dim'), 2**16),
-  **dict.fromkeys(('n_layers', 'n_heads', 'n_cond_frames', 'n_factors'), 2**12),
+  **dict.fromkeys(('n_layers', 'n_heads', 'n_cond_frames', 'n_factors', 'history'), 2**12),
   **dict.fromkeys(('mlp_dim', 'n_classes'), 2**20),
 }
 """Sizes beyond all that is trained; more is a fault in a file."""
@@ -66,6 +66,9 @@ class PriorConfig:
     resnet_depth, resnet_dim: depth and width of the network that encodes those frames.
     resnet_grid: (t, h, w) of their features, for which the network strides time, too, and has a
       larger stem from 128 pixels on; () keeps t and divides h and w by 4.
+    history: of a causal tokenizer's codes, latent frames before a training clip at most: it is a
+      stretch of a longer video. Longer videos then go on with the codes that they have. 0: every
+      clip is encoded by itself, and so are the beginnings of a longer video's later clips.
     cond_dropout: probability that zeros replace a training clip's whole condition. Guidance needs
       a prior that was trained with it.
     positions: 'learnt', one table an axis, added to the input; or 'rotary', see `rotary`.
@@ -99,6 +102,7 @@ class PriorConfig:
   resnet_depth: int = 34
   resnet_dim: int = 240
   resnet_grid: tuple[int, ...] = ()
+  history: int = 0
   cond_dropout: float = 0.0
   positions: str = 'learnt'
   codebook_axis: bool = False
@@ -113,7 +117,7 @@ class PriorConfig:
     for name in ('hidden_dim', 'n_heads', 'n_layers', 'attn_block', 'n_local_blocks', 'resnet_dim'):
       if getattr(self, name) < 1:
         raise UserError(f'prior.{name} ({getattr(self, name)}) must be at least 1')
-    counts = ('n_classes', 'action_dim', 'vector_dim', 'n_cond_frames', 'n_factors')
+    counts = ('n_classes', 'action_dim', 'vector_dim', 'n_cond_frames', 'n_factors', 'history')
     for name in ('head_dim', 'mlp_dim', *counts):
       if getattr(self, name) < 0:
         raise UserError(f'prior.{name} ({getattr(self, name)}) must be 0 (off) or more')

@@ -127,7 +127,7 @@ def _sampler(name: str, experiment: Experiment, mesh: Mesh, batch_size: int) -> 
   networks = prior, abstract_vqvae(experiment)
   prior, tokenizer = (jax.tree.map(placed, part, shardings(part, mesh)) for part in networks)
   frames = settings.num_frames or spec.sequence_length
-  plan = windows.plan(spec, experiment.prior.n_cond_frames, frames)
+  plan = windows.plan(spec, experiment.prior, frames)
   n_clips, n_given = len(plan.starts), plan.shared_latents * math.prod(spec.latent_shape[1:])
   given = jax.ShapeDtypeStruct((n_given,), jnp.int32) if name == LATER else None
   clips = jax.ShapeDtypeStruct((2,), jnp.uint32), shapes(experiment.prior, spec), given
@@ -150,17 +150,22 @@ def _sampler(name: str, experiment: Experiment, mesh: Mesh, batch_size: int) -> 
 def _clips(name: str, experiment: Experiment) -> dict[str, jax.ShapeDtypeStruct]:
   """What a training step uses of the input pipeline, for one clip."""
   spec = experiment.codes
-  video = {'video': jax.ShapeDtypeStruct(spec.clip_shape, experiment.dataset.batch_dtype)}
+  clips = experiment.dataset if name == 'vqvae' else experiment.prior_clips
+  shape = clips.sequence_length, *spec.clip_shape[1:]
+  video = {'video': jax.ShapeDtypeStruct(shape, clips.batch_dtype)}
   if name == 'vqvae':
     return video
   conditions = shapes(experiment.prior, spec).items()
-  clips = {'label' if name == 'class_label' else name: clip for name, clip in conditions}
-  frames = clips.pop('frames', None)
+  named = {'label' if name == 'class_label' else name: clip for name, clip in conditions}
+  frames = named.pop('frames', None)
   if experiment.prior_codes:
     video = {'codes': jax.ShapeDtypeStruct(spec.latent_shape, jnp.int32)}
     if frames is not None:
       video['video'] = jax.ShapeDtypeStruct(frames.shape, jnp.uint8)
-  return clips | video
+  elif actions := named.get('actions'):
+    shape = clips.sequence_length, *actions.shape[1:]
+    named['actions'] = jax.ShapeDtypeStruct(shape, actions.dtype)
+  return named | video
 
 
 def _batch(clips: Any, n: int, mesh: Mesh) -> Any:

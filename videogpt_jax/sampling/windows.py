@@ -1,10 +1,13 @@
 """Videos longer than a clip: the clips that make them up, and how they are joined.
 
-Each clip begins with the last frames of the one before. Where the latent grid has more than one
-latent frame, these frames are encoded as the beginning of a clip that then stands still, and their
-codes are kept. (The codes that they had before are those of a clip's end, which the prior has never
-seen at a beginning.) A prior that is conditioned on frames sees them too. The frames that two clips
-share cross-fade in their middle.
+Each clip begins with the last frames of the one before. A prior that is conditioned on frames sees
+them too. With `prior.history`, the frames that clips share keep their codes, and the decoder, which
+is causal, goes on: the video is one stream.
+
+Otherwise the shared frames are encoded as the beginning of a clip that then stands still, where the
+latent grid has more than one latent frame, and their codes are kept. (The codes that they had
+before are those of a clip's end, which such a prior has never seen at a beginning.) The frames that
+two clips share cross-fade in their middle.
 
 Axis letters: n videos; T H W frames, height, width.
 """
@@ -15,6 +18,7 @@ import numpy as np
 
 from videogpt_jax.errors import UserError
 from videogpt_jax.models.spec import CodeSpec
+from videogpt_jax.models.transformer import PriorConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,15 +30,17 @@ class Windows:
     shared: frames that a clip has in common with the one before.
     shared_latents: latent frames that stand for these at its beginning.
     starts: first frame of each clip.
+    streams: whether shared frames keep their codes.
   """
 
   clip: int
   shared: int
   shared_latents: int
   starts: tuple[int, ...]
+  streams: bool = False
 
 
-def plan(spec: CodeSpec, n_cond_frames: int, num_frames: int, continues: bool = False) -> Windows:
+def plan(spec: CodeSpec, prior: PriorConfig, num_frames: int, continues: bool = False) -> Windows:
   """Returns the clips that cover so many frames.
 
   Consecutive clips share half of their frames, or more where the prior's conditioning frames need
@@ -42,22 +48,23 @@ def plan(spec: CodeSpec, n_cond_frames: int, num_frames: int, continues: bool = 
 
   Args:
     spec: of the prior's codes.
-    n_cond_frames: frames that the prior is conditioned on.
+    prior: its configuration.
     num_frames: of the whole video.
     continues: whether even the first clip begins with frames of an earlier video.
   Raises:
     UserError: there are to be no frames, or the model cannot go on after its first clip.
   """
   clip, t = spec.sequence_length, spec.latent_shape[0]
+  n_cond_frames, streams = prior.n_cond_frames, prior.history > 0
   if num_frames < 1:
     raise UserError(f'num_frames ({num_frames}) must be at least 1')
   if num_frames <= clip and not continues:
-    return Windows(clip, 0, 0, (0,))
+    return Windows(clip, 0, 0, (0,), streams)
   enough = next(n for n in range(t + 1) if spec.frames(n) >= n_cond_frames)
   latents = max(t // 2, enough)
   shared = spec.frames(latents)
   if latents >= t:  # whole latent frames would leave nothing new: the conditioning frames alone do
-    latents, shared = 0, n_cond_frames
+    latents, shared, streams = 0, n_cond_frames, False
   if not 0 < shared < clip:
     why = (
       f'its latent grid {spec.latent_shape} has a single latent frame, so that no codes can be kept'
@@ -66,10 +73,12 @@ def plan(spec: CodeSpec, n_cond_frames: int, num_frames: int, continues: bool = 
       else f'all {clip} frames of its clips are conditioning frames'
     )
     raise UserError(f'this model cannot go on beyond the {clip} frames of a clip: {why}')
+  # A clip that begins in mid-stream shares the frames of whole latent frames, the last of the first
+  # one among them, where a video's first latent frame stands for one frame alone.
   starts = [0]
   while starts[-1] + clip < num_frames:
     starts.append(starts[-1] + clip - shared)
-  return Windows(clip, shared, latents, tuple(starts))
+  return Windows(clip, shared, latents, tuple(starts), streams)
 
 
 def join(video: np.ndarray, clip: np.ndarray, shared: int) -> np.ndarray:

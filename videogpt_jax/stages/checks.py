@@ -13,6 +13,8 @@ def check_data(experiment: Experiment):
   from videogpt_jax.input import contents  # TensorFlow, which only a run needs
 
   info, prior = contents.describe(experiment.dataset), experiment.prior
+  if prior.history and not experiment.prior_codes:
+    contents.open_clips(experiment.prior_clips, 'train')
   if experiment.prior_codes:
     contents.check_codes(experiment.prior_codes, prior.n_cond_frames)
   contents.check_conditions(info, prior)

@@ -143,7 +143,9 @@ class _Run:
     prior = self.experiment.prior
     return set(stages) != {'sample'} or bool(prior.n_cond_frames or prior.action_dim)
 
-  def _data(self, training: TrainingConfig, config: DatasetConfig, held_out: str = 'val') -> Data:
+  def _data(
+    self, training: TrainingConfig, train: DatasetConfig, test: DatasetConfig, held_out: str = 'val'
+  ) -> Data:
     from videogpt_jax.input import pipeline
 
     seed = self.experiment.seed
@@ -152,12 +154,12 @@ class _Run:
     size = training.batch_size
     return Data(
       train=lambda step: pipeline.train_batches(
-        config, batch_size=size, seed=seed, start_step=step, **share
+        train, batch_size=size, seed=seed, start_step=step, **share
       ),
-      test=lambda: pipeline.test_batches(config, batch_size=size, split=held_out, **share),
+      test=lambda: pipeline.test_batches(test, batch_size=size, split=held_out, **share),
     )
 
-  def _fit(self, stage: Stage, training: TrainingConfig, dataset: DatasetConfig):
+  def _fit(self, stage: Stage, training: TrainingConfig, train: DatasetConfig, test: DatasetConfig):
     memory.check_training(stage.name, stage.abstract()[1])
     self.say(
       f'{stage.name}: {training.steps} steps of {training.batch_size} clips on {self._devices()}'
@@ -171,7 +173,7 @@ class _Run:
     ):
       # Each stage has its own randomness.
       seed = self.experiment.seed + STAGES.index(stage.name)
-      data = self._data(training, dataset)
+      data = self._data(training, train, test)
       try:
         fit(stage, training, data, self.mesh, checkpoints, log, seed, best=kept, watch=self.watch)
       except DivergedError:
@@ -204,7 +206,7 @@ class _Run:
     stage, training = shapes.stage_of('vqvae', experiment)
     if self._begins_elsewhere('vqvae'):
       stage, _ = init_from.begin(stage, training, self.mesh)
-    self._fit(stage, training, experiment.dataset)
+    self._fit(stage, training, experiment.dataset, experiment.dataset)
 
   def prior(self):
     tokenizer = load_vqvae(self.path)
@@ -217,19 +219,19 @@ class _Run:
           'its codes mean something else here (--config.vqvae_training.init_from with '
           '--config.vqvae_training.steps=0 takes that VQ-VAE as it is)'
         )
-    self._fit(stage, training, self._prior_dataset(tokenizer))
+    self._fit(stage, training, *self._prior_datasets(tokenizer))
 
-  def _prior_dataset(self, tokenizer: Tokenizer) -> DatasetConfig:
-    """Returns what the prior trains on: clips, or codes that this very tokenizer has made."""
+  def _prior_datasets(self, tokenizer: Tokenizer) -> tuple[DatasetConfig, DatasetConfig]:
+    """Returns what the prior trains and is tested on: clips, or codes of this very tokenizer."""
     dataset, path = self.experiment.dataset, self.experiment.prior_codes
     if not path:
-      return dataset
+      return self.experiment.prior_clips, dataset
     from videogpt_jax.input import contents
 
     contents.check_tokenizer(
       path, tokenizer_sha256=tokenizer.digest, codebook_sha256=tokenizer.codebook_sha256
     )
-    return dataset.as_codes(path)
+    return (dataset.as_codes(path),) * 2
 
   def sample(self):
     config, seed = self.experiment.sample, self.experiment.seed
@@ -258,7 +260,8 @@ class _Run:
   def evaluate(self):
     self.say('evaluate: every held-out clip; loading and compiling the models')
     model = load_videogpt(self.path, self.mesh)
-    test = self._data(self.experiment.prior_training, self.experiment.dataset, 'test').test
+    dataset = self.experiment.dataset
+    test = self._data(self.experiment.prior_training, dataset, dataset, 'test').test
     scores = held_out.score(model, test, self.mesh)
     if self.primary:
       record_metrics(self.path, record.as_metrics(record.of_estimates(scores)))

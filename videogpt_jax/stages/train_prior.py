@@ -24,7 +24,7 @@ def prior_stage(config: PriorConfig, tokenizer: Tokenizer) -> Stage:
   return Stage(
     name='prior',
     create=lambda rngs: Prior(config, spec, rngs=rngs),
-    updates=(Update('prior', functools.partial(loss, config.cond_dropout)),),
+    updates=(Update('prior', functools.partial(loss, config)),),
     evaluate=evaluate,
     summarise=functools.partial(summarise, spec),
     show=lambda prior, tokenizer, batch: {},
@@ -34,17 +34,25 @@ def prior_stage(config: PriorConfig, tokenizer: Tokenizer) -> Stage:
 
 
 def loss(
-  cond_dropout: float, prior: Prior, tokenizer: Tokenizer, batch: Batch, key: jax.Array
+  config: PriorConfig, prior: Prior, tokenizer: Tokenizer, batch: Batch, key: jax.Array
 ) -> tuple[jax.Array, Metrics]:
   """Returns the mean cross-entropy of a batch's codes, in nats a code.
 
-  Each clip loses its whole condition with probability `cond_dropout`.
+  Each clip loses its whole condition with probability `cond_dropout`. With `history`, video is
+  longer than a clip, which begins at a random latent frame of it.
   """
+  if config.history and 'codes' not in batch:
+    starts = jax.random.randint(
+      jax.random.fold_in(key, 0), (len(batch['video']),), 0, config.history + 1
+    )
+    codes, _ = target(tokenizer, batch)
+    spec = tokenizer.spec
+    batch = spec.time_grid.stretch({**batch, 'codes': codes}, starts, spec.sequence_length)
   codes, embeddings = target(tokenizer, batch)
-  condition = prior.condition(from_batch(batch, prior.config))
-  if cond_dropout:
+  condition = prior.condition(from_batch(batch, config))
+  if config.cond_dropout:
     key, drop_key = jax.random.split(key)
-    condition = condition.drop(cond_dropout, drop_key)
+    condition = condition.drop(config.cond_dropout, drop_key)
   logits = prior(embeddings, condition, key)
   nats = nats_per_code(prior.factors, logits, codes).mean()
   return nats, {'bits_per_code': nats / math.log(2)}
