@@ -16,7 +16,7 @@ ROOMS = [
   *('framing', 'resize', 'optional', 'machine'),
   'models',
   *('media', 'training', 'sampling', 'input', 'interop', 'evaluation'),
-  *('programs', 'streaming', 'tokenizer', 'generation', 'readers', 'videogpt', 'show'),
+  *('programs', 'streaming', 'tiling', 'tokenizer', 'generation', 'readers', 'videogpt', 'show'),
   *('config', 'memory', 'drift', 'workdir', 'loading', '__init__'),
   *('stages', 'exchange', 'planning'),
   'cli',

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from flax import nnx
 
-from videogpt_jax import programs, streaming
+from videogpt_jax import programs, streaming, tiling
 from videogpt_jax.errors import UserError
 from videogpt_jax.models.conditioners import axes
 from videogpt_jax.models.spec import CodeSpec, Resolution, code_spec
@@ -113,6 +113,37 @@ class Tokenizer(Trained[VQVAE]):
     self.config.check_streams()
     chunks = [codes] if hasattr(codes, 'ndim') else codes
     return streaming.decode(self, (self._check_axes(chunk) for chunk in chunks))
+
+  def encode_tiles(self, video: jax.Array, overlap: int = 0) -> jax.Array:
+    """Encodes frames larger than the trained ones, in tiles of the trained size.
+
+    Memory on the device is that of a tile.
+
+    Args:
+      video: float32 [B T H W 3] in [-0.5, 0.5].
+      overlap: latent places that neighbouring tiles share at least; 0 takes a quarter of a tile.
+    Returns:
+      int32 [B t h w], or [B t h w n_codebooks].
+    Raises:
+      UserError: the shape or range is another, or the overlap is not less than a tile.
+    """
+    checks.check_video('video', video)
+    grid = self.config.latent_shape(np.shape(video)[1], np.shape(video)[2:4])[1:3]
+    return tiling.encode(self, np.asarray(video), self.tiles(grid, overlap))
+
+  def decode_tiles(self, codes: jax.Array, overlap: int = 0) -> np.ndarray:
+    """Returns the video float32 [B T H W 3], not clipped, of codes int32 [B t h w] of any size.
+
+    Tiles fade into one another; see `encode_tiles`.
+    """
+    self._check_axes(codes)
+    return tiling.decode(self, np.asarray(codes), self.tiles(np.shape(codes)[2:4], overlap))
+
+  def tiles(self, grid: tuple[int, int], overlap: int = 0) -> tuple[tiling.Tiling, tiling.Tiling]:
+    """Returns the tiles along height and width of a latent grid (h, w); see `encode_tiles`."""
+    tile = self.latent_shape[1:3]
+    overlap = overlap or max(min(tile) // 4, 1)
+    return tiling.tilings(grid, tile, self.config.downsample[1:], overlap)
 
   def _checked(self, chunk: jax.Array) -> jax.Array:
     checks.check_video('a chunk of video', chunk)
