@@ -13,7 +13,7 @@ PACKAGE = Path('videogpt_jax')
 
 ROOMS = [
   *('errors', 'typed', 'files', 'numpy_file', 'progress', 'pixels'),
-  *('framing', 'resize', 'optional', 'machine'),
+  *('framing', 'resize', 'optional', 'machine', 'shipped'),
   'models',
   *('media', 'training', 'sampling', 'input', 'interop', 'evaluation'),
   *('programs', 'streaming', 'tiling', 'tokenizer', 'generation', 'readers', 'videogpt', 'show'),

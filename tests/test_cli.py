@@ -209,7 +209,10 @@ def test_a_configuration_file_that_raises_is_one_line(tmp_path, case):
 @pytest.mark.parametrize(
   ('path', 'message'),
   [
-    ('configs/nope.py', '--config: there is no file configs/nope.py; for example --config='),
+    (
+      'configs/nope.py',
+      '--config: there is no file configs/nope.py; names are ablations, bair, demo, ',
+    ),
     ('configs', '--config cannot be loaded: Is a directory: configs'),
     ('', '--config cannot be loaded: Path to config file is an empty string'),
   ],

@@ -14,8 +14,7 @@ from collections.abc import Sequence
 from absl import flags
 from etils.epath import Path
 
-from videogpt_jax import cli
-from videogpt_jax.errors import UserError
+from videogpt_jax import cli, shipped
 from videogpt_jax.evaluation import protocols
 
 _TABLES = ('T3', 'T4', 'T5', 'T6', 'T7')
@@ -89,12 +88,8 @@ def main(argv: Sequence[str]):
 
 
 def _rows_of_the_paper():
-  try:
-    return importlib.import_module('configs.ablations')
-  except ModuleNotFoundError as error:
-    raise UserError(
-      f'{error.name} is missing; run this in the root of a checkout, which has configs/'
-    ) from None
+  shipped.make_importable()
+  return importlib.import_module('configs.ablations')
 
 
 if __name__ == '__main__':

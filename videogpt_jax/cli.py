@@ -25,7 +25,7 @@ from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
-from videogpt_jax import machine, optional
+from videogpt_jax import machine, optional, shipped
 from videogpt_jax.errors import UserError
 from videogpt_jax.training.distributed import EXIT_INTERRUPTED, PreemptedError, refuse_others, stop
 
@@ -52,7 +52,7 @@ def required(flag: Any, example: str) -> Any:
 
 
 def define_config(
-  help: str = 'A file in configs/; --config.SECTION.KEY=VALUE overrides a key.',
+  help: str = 'A file, or a name in configs/; --config.SECTION.KEY=VALUE overrides a key.',
   example: str | None = 'configs/demo.py',
 ) -> flags.FlagHolder:
   """Defines --config, whose keys --help lists; it may be left out if there is no example."""
@@ -179,7 +179,7 @@ def _parse(argv: Sequence[str]) -> list[str]:
     print(_help())
     sys.exit(0)
   try:
-    left = flags.FLAGS(argv)
+    left = flags.FLAGS(_with_config_file(argv))
     if 'config' in flags.FLAGS and flags.FLAGS.config is not None:
       flags.FLAGS.config.keys()  # raises what ml_collections has put off: the file is missing
     return left
@@ -187,10 +187,24 @@ def _parse(argv: Sequence[str]) -> list[str]:
     _stop(_flag_error(error))
 
 
+def _with_config_file(argv: Sequence[str]) -> list[str]:
+  """Returns the command line with the path of a configuration for its name."""
+  shipped.make_importable()
+  argv = list(argv)
+  for i, arg in enumerate(argv):
+    flag, equals, value = arg.partition('=')
+    if flag.lstrip('-') == 'config' and equals:
+      argv[i] = f'{flag}={shipped.config_file(value)}'
+    elif flag.lstrip('-') == 'config' and argv[i + 1 :]:
+      argv[i + 1] = shipped.config_file(argv[i + 1])
+  return argv
+
+
 def _flag_error(error: Exception) -> str:
   """Returns what is wrong with the flags, or with the configuration file that they name."""
   if missing := re.search(r'Failed loading config file[^\]]*\]:\s+(.+)', str(error)):
-    return f'--config: there is no file {missing[1]}; for example --config=configs/demo.py'
+    names = ', '.join(shipped.config_names())
+    return f'--config: there is no file {missing[1]}; names are {names}'
   if isinstance(cause := error.__cause__, OSError):  # which ml_collections has put off
     reason = f'{cause.strerror}: {cause.filename}' if cause.filename else str(cause)
     return f'--config cannot be loaded: {reason}'

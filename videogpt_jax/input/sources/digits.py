@@ -4,15 +4,15 @@ Letters: D digits; P side of a handwritten image (8); T H W frames, height, widt
 """
 
 import functools
-import pathlib
 
 import numpy as np
 import tensorflow as tf
 
+from videogpt_jax import shipped
 from videogpt_jax.input.clips import Clips
 from videogpt_jax.input.config import DatasetConfig
 
-_FILE = pathlib.Path(__file__).parents[3] / 'data' / 'digits' / 'digits.npz'
+_FILE = shipped.ROOT / 'data' / 'digits' / 'digits.npz'
 _N_TRAIN_IMAGES = 1500  # the first ones; the file's order keeps most writers in one split
 _GAIN = 1.25  # interpolation dims the strokes; this keeps their middle white
 
