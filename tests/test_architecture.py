@@ -21,7 +21,7 @@ ROOMS = [
   *('stages', 'exchange', 'planning'),
   'cli',
   *('main', 'sample', 'evaluate', 'ablate', 'encode', 'inspect_data', 'plan'),
-  *('import_torch', 'export_torch'),
+  *('import_torch', 'export_torch', 'command'),
 ]
 """From the bottom up: a room imports from itself and from those above it in this list."""
 
