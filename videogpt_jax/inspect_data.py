@@ -87,6 +87,8 @@ def _spread(lengths) -> str:
   if lengths is None or not len(lengths):
     return ''
   shortest, middle, longest = np.quantile(lengths, (0, 0.5, 1)).astype(int)
+  if shortest == longest:
+    return f' of {shortest} frames'
   return f' of {shortest} to {longest} frames (median {middle})'
 
 

@@ -1,5 +1,6 @@
 """What a run would see of its data."""
 
+import dataclasses
 import os
 import pathlib
 import subprocess
@@ -93,7 +94,15 @@ def test_recordings_in_both_splits_are_found(tmp_path):
   }
   assert said['sizes'] == {'24x32': 7} and said['found'] == {'recordings': 7, 'frames': 63}
   (advised,) = [line for line in advice.advice(found, config, 4) if 'in training too' in line]
-  assert 'test/copy.npy (train/b.npy)' in advised
+  assert advised.startswith('1 held-out recording is in training')
+  assert 'test/copy.npy (train/b.npy): leave it out' in advised
+  for sizes, remedy in (
+    ({(36, 64): 7}, 'resolution="(8, 16)"'),
+    ({(36, 64): 4, (64, 36): 3}, 'fit=pad shows all of it, upright and lying'),
+  ):
+    wide = dataclasses.replace(found, sizes=sizes)
+    (advised,) = [line for line in advice.advice(wide, config, 4) if 'cropping' in line]
+    assert 'keeps 56% of a frame' in advised and remedy in advised
 
 
 def test_actions_are_drawn_under_their_frames():

@@ -7,6 +7,7 @@ import numpy as np
 from videogpt_jax.input.config import DatasetConfig
 from videogpt_jax.input.faults import printable
 from videogpt_jax.input.inspection import Inspection
+from videogpt_jax.input.layouts.layout import count
 
 _RATE = 8.0  # frames a second that show how people and robots move: 16 span two seconds
 _SIDES = (64, 128, 256)
@@ -40,9 +41,10 @@ def advice(found: Inspection, config: DatasetConfig, batch_size: int) -> Iterato
     )
   if found.alike:
     ours, theirs = found.alike[0]
+    n = len(found.alike)
     yield (
-      f'{len(found.alike)} held-out recordings are in training too, such as {theirs} ({ours}): '
-      'remove them, or scores are too good'
+      f'{count(n, "held-out recording")} {"is" if n == 1 else "are"} in training too, such as '
+      f'{theirs} ({ours}): leave {"it" if n == 1 else "them"} out, or scores are too good'
     )
 
 
@@ -76,13 +78,18 @@ def _size(found, config):
       f'frames of {usual} pixels are enlarged to {min(config.frame_size)}: '
       f'--config.dataset.resolution={side} does not'
     )
-  wide = float(np.median(widths / heights))
-  kept = config.frame_size[1] / config.frame_size[0] / wide
-  kept = min(kept, 1 / kept)
+  n = list(found.sizes.values())
+  aspects = np.repeat(widths / heights, n)  # of each recording
+  shown = config.frame_size[1] / config.frame_size[0]
+  kept = float(np.median(np.minimum(aspects / shown, shown / aspects)))
   if config.fit == 'crop' and kept < 0.7:
-    height = config.frame_size[0]
+    height, wide = config.frame_size[0], float(np.median(aspects))
     width = max(16, round(height * wide / 16) * 16)
-    yield (
-      f'cropping keeps {kept:.0%} of a frame: --config.dataset.resolution="({height}, {width})" '
-      'keeps nearly all, --config.dataset.fit=pad too'
+    alike = (np.abs(np.log(aspects / wide)) < 0.2).mean() > _FEW
+    remedy = (
+      f'--config.dataset.resolution="({height}, {width})" keeps nearly all, '
+      '--config.dataset.fit=pad too'
+      if alike
+      else '--config.dataset.fit=pad shows all of it, upright and lying frames alike'
     )
+    yield f'cropping keeps {kept:.0%} of a frame: {remedy}'
