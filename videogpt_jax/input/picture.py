@@ -8,6 +8,7 @@ Letters: h w stored height and width; H W those of the result.
 
 import dataclasses
 import fractions
+import itertools
 
 import av
 import numpy as np
@@ -49,6 +50,13 @@ class Turn:
     """Whether the order of the stored rows, and of the stored columns, is reversed."""
     sides = (self.upside_down, self.mirrored)
     return sides[::-1] if self.transposed else sides
+
+  @property
+  def filters(self) -> tuple[tuple[str, str | None], ...]:
+    """FFmpeg's filters that turn a frame, with their arguments."""
+    there = (self.transposed, self.mirrored, self.upside_down)
+    filters = (('transpose', 'cclock_flip'), ('hflip', None), ('vflip', None))
+    return tuple(itertools.compress(filters, there))
 
   @classmethod
   def of(cls, frame: av.VideoFrame) -> 'Turn':
@@ -100,7 +108,8 @@ class Pictures:
     way = self._way
     small = way.selection.take(frame)
     size = way.size or (small.height, small.width)
-    pixels = pick(self._convert(small, frame, size), way.selection.rows, way.selection.columns)
+    pixels = self._convert(small, frame, size, way.turns)
+    pixels = pick(pixels, way.selection.rows, way.selection.columns)
     pixels = np.ascontiguousarray(pixels.swapaxes(0, 1) if way.transposed else pixels)
     pixels = pixels.view(np.uint8).reshape(*pixels.shape, -1)
     if _transparent(frame):
@@ -114,6 +123,8 @@ class Pictures:
     turn = Turn.of(frame)
     stored, shown = shown_size(frame, fractions.Fraction(1)), shown_size(frame, self.aspect)
     if self.framing is None or self.framing.size == shown:
+      if stored != shown or not has_blocks(frame):
+        return _Way(Whole(slice(None), slice(None)), shown, False, None, turn.filters)
       sides = [slice(None, None, -1 if turned else 1) for turned in turn.lying]
       size = shown[::-1] if turn.transposed else shown
       return _Way(Whole(*sides), size, turn.transposed, None)
@@ -124,14 +135,14 @@ class Pictures:
     columns = frame.width - 1 - columns if mirrored else columns
     return _Way(select(frame, rows, columns), None, turn.transposed, plan)
 
-  def _convert(self, frame, tagged, size):
+  def _convert(self, frame, tagged, size, turns):
     """Returns the frame's colours at a size, [h w] of 3 or 4 bytes: red, green, blue, maybe alpha.
 
     Takes the matrix and range that `tagged` is tagged with.
     """
     full = tagged.color_range == ColorRange.JPEG or tagged.format.name.startswith('yuvj')
     matrix, matrix_name = _MATRICES.get(tagged.colorspace, _USUAL_MATRIX)
-    unscaled = size == (frame.height, frame.width) and has_blocks(frame)
+    unscaled = size == (frame.height, frame.width) and has_blocks(frame) and not turns
     # Four bytes are quicker to pick, but FFmpeg then leaves out the last columns of some widths.
     quick = unscaled and size[1] % 8 == 0
     form = 'rgba' if quick or _transparent(frame) else 'rgb24'
@@ -146,7 +157,7 @@ class Pictures:
       )
     else:  # filters know where colours lie that pixels share
       meant = '' if frame.format.is_rgb else f'{matrix_name}:{"full" if full else "limited"}'
-      converted = self._scaler(frame, size, form, meant)
+      converted = self._scaler(frame, turns, size, form, meant)
     return values(converted.planes[0], '<u4' if form == 'rgba' else 'V3')
 
 
@@ -159,30 +170,35 @@ class _Way:
     size: (h, w) to convert to; None is that of the selection.
     transposed: whether rows become columns after that.
     resampling: what follows, if anything.
+    turns: filters that turn frames before they are converted.
   """
 
   selection: Selection
   size: tuple[int, int] | None
   transposed: bool
   resampling: Resampling | None
+  turns: tuple[tuple[str, str | None], ...] = ()
 
 
 class _Scaler:
-  """FFmpeg's filter `scale`, set up anew where frames change."""
+  """FFmpeg's filters that turn and scale, set up anew where frames change."""
 
   def __init__(self):
     self._graph = self._key = None
 
-  def __call__(self, frame, size, form, meant) -> av.VideoFrame:
-    """Returns the frame at a size (h, w) in a format; `meant` is its matrix and range, if any."""
-    key = (frame.height, frame.width, frame.format.name, size, form, meant)
+  def __call__(self, frame, turns, size, form, meant) -> av.VideoFrame:
+    """Returns the frame turned, at a size (h, w), in a format.
+
+    `meant` is its matrix and range, if any.
+    """
+    key = (frame.height, frame.width, frame.format.name, turns, size, form, meant)
     if self._key != key:
-      self._graph, self._key = self._set_up(frame, size, form, meant), key
+      self._graph, self._key = self._set_up(frame, turns, size, form, meant), key
     frame.pts, frame.time_base = None, _TICK
     self._graph.push(frame)
     return self._graph.pull()
 
-  def _set_up(self, frame, size, form, meant):
+  def _set_up(self, frame, turns, size, form, meant):
     graph = av.filter.Graph()
     graph.threads = 1
     scale = f'{size[1]}:{size[0]}'
@@ -193,6 +209,7 @@ class _Scaler:
       graph.add_buffer(
         width=frame.width, height=frame.height, format=frame.format, time_base=_TICK
       ),
+      *(graph.add(name, arguments) for name, arguments in turns),
       graph.add('scale', scale),
       graph.add('format', form),
       graph.add('buffersink'),
