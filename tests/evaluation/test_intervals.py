@@ -1,9 +1,22 @@
 """Intervals contain what they are for, and scores against the number of clips tend to the truth."""
 
+import dataclasses
+import tracemalloc
+
 import numpy as np
 import pytest
 
-from videogpt_jax.evaluation import intervals, manifold, sample_size, scoring, set_scores
+from videogpt_jax.evaluation import (
+  intervals,
+  manifold,
+  networks,
+  protocols,
+  sample_size,
+  scoring,
+  set_scores,
+)
+from videogpt_jax.evaluation.clip_sets import ArrayClips
+from videogpt_jax.evaluation.compare import ClipSets, compare
 from videogpt_jax.evaluation.feature_networks import FeatureNetwork
 from videogpt_jax.evaluation.features import Features
 from videogpt_jax.evaluation.frechet import frechet_distance, gaussian
@@ -93,6 +106,44 @@ def test_quality_and_variety_are_told_apart():
   assert elsewhere == {'precision': 0, 'recall': 0, 'density': 0, 'coverage': 0}
   with pytest.raises(ValueError, match='more than 5 clips'):
     manifold.manifold_scores(real[:5], real)
+
+
+def test_neighbours_are_found_part_by_part(monkeypatch):
+  rng = np.random.default_rng(0)
+  made, real = rng.standard_normal((53, 3)), 0.5 + rng.standard_normal((41, 3))
+  whole = manifold.manifold_scores(made, real)
+  assert min(whole.values()) > 0
+  monkeypatch.setattr(manifold, '_CHUNK', 7)
+  assert manifold.manifold_scores(made, real) == whole
+  monkeypatch.undo()
+  many = rng.standard_normal((6000, 2), dtype=np.float32)
+  tracemalloc.start()
+  manifold.manifold_scores(many, many[:50])
+  peak = tracemalloc.get_traced_memory()[1]
+  tracemalloc.stop()
+  assert peak < 0.6 * 8 * len(many) ** 2  # bytes of all distances
+
+
+def test_a_kernel_distance_is_of_clips_from_the_whole_set(monkeypatch):
+  monkeypatch.setattr(scoring, 'N_CLIPS', 50)
+  rng = np.random.default_rng(0)
+  a, b = np.sort(0.3 * rng.standard_normal((2, 800, 1)), axis=1)  # neighbours are alike
+  for other, low, high in ((b[::-1], -0.1, 0.1), (1 + b, 5, 10)):
+    kvd = scoring.kvd(_trials(a), _trials(other))
+    assert low < kvd.value < high
+    assert kvd.interval[0] < kvd.value < kvd.interval[1]
+
+
+def test_the_floor_takes_training_clips_where_a_trial_leaves_too_few():
+  rng = np.random.default_rng(0)
+  clips = lambda n: ArrayClips(rng.integers(0, 256, (n, 2, 3, 3, 3), dtype=np.uint8))
+  network = networks.Networks(FeatureNetwork('i3d', lambda x: x.mean(axis=(1, 2, 3))))
+  protocol = protocols.Protocol('small', 20, 1, 'this test')
+  sets = ClipSets(clips(24), clips(20), others=clips(20))
+  assert 'fvd_floor' in compare(sets, protocol, network)['scores']
+  result = compare(dataclasses.replace(sets, others=None), protocol, network)
+  assert 'fvd_floor' not in result['scores']
+  assert result['missing']['fvd_floor'].startswith('20 real clips besides those of a trial')
 
 
 def test_intervals_overlap_where_they_share_a_point():

@@ -101,6 +101,16 @@ def test_samples_of_other_weights_or_settings_are_drawn_anew(tmp_path):
   assert len(model.calls) == 5
 
 
+@pytest.mark.parametrize('conditioning', [{}, {'n_classes': 7}, {'n_cond_frames': 1}])
+def test_samples_of_other_conditions_are_drawn_anew(conditioning, tmp_path):
+  model, drawing = _Generator(**conditioning), model_sets.Drawing(_PROTOCOL)
+  for sign in (1, 1, -1):
+    others = lambda batch, s=sign: {'video': s * batch['video'], 'label': s * batch['label'] % 7}
+    batches = [batch | others(batch) for batch in _batches()]  # such as another split's
+    model_sets.generator_sets(model, batches, drawing, tmp_path)
+  assert len(model.calls) == (2 if conditioning else 1)
+
+
 def test_a_tokenizer_is_scored_on_all_held_out_clips():
   drawing = model_sets.Drawing(protocols.PROTOCOLS['all'])
   sets = model_sets.tokenizer_sets(_Tokenizer(), _batches(), drawing)

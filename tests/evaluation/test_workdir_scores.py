@@ -18,6 +18,7 @@ _CONFIG = [
   '--config=tests/tiny_config.py',
   '--config.dataset.sequence_length=10',  # I3D takes 9 frames or more
   '--config.dataset.n_test_clips=3',
+  '--config.dataset.n_train_clips=7',
   '--config.vqvae_training.steps=2',
   '--config.prior_training.steps=2',
 ]
@@ -75,6 +76,18 @@ def test_a_workdir_is_scored_as_far_as_it_is_trained(trained):
   metrics = json.loads((folder / 'run' / 'metrics.json').read_text())
   assert metrics['fvd_star'] == scores['fvd_star']
   assert len(list((folder / 'cache').rglob('weights/*.safetensors'))) == 1
+
+  # Training clips as the reference are neither held out nor others for the floor.
+  out = folder / 'train' / 'scores.json'
+  train = [*flags, *with_i3d, f'--out={out}', '--reference_split=train']
+  done = _call('evaluate', *train, cache=cache)
+  assert done.returncode == 0, done.stderr
+  on_train = json.loads(out.read_text())
+  assert on_train['sets']['reference'] == {'origin': 'the train clips', 'n_clips': 7, 'lossy': ''}
+  assert 'fvd_floor' in scores and 'fvd_floor' in on_train['missing']
+  names = ('nearest_training_held_out', 'prior_bits_per_code')
+  assert [on_train['scores'][name] for name in names] == [scores[name] for name in names]
+  assert scores[names[0]] > 0
 
   # The export states no data set; with the run's it has the run's scores.
   export = [f'--model={folder / "run"}', f'--out={folder / "export"}']

@@ -140,6 +140,17 @@ def test_training_clips_are_cropped_at_every_position_and_start_as_before():
   assert [float(clip['start']) for clip in crops] == [float(clip['start']) for clip in centre]
 
 
+@pytest.mark.parametrize('split', ['train', 'test'])
+def test_first_clips_to_score_against_represent_their_split(split):
+  first = []
+  for seed in (0, 0, 1):
+    batches = pipeline.real_batches(CONFIG, split=split, start=None, batch_size=4, seed=seed)
+    clips = [x for batch in batches for x in batch['video'][batch['mask'] > 0]]
+    assert len(np.unique(clips, axis=0)) == (10 if split == 'train' else 7)
+    first.append({x.tobytes() for x in clips[:4]})
+  assert first[0] == first[1] != first[2]
+
+
 @pytest.mark.parametrize('process_count', [1, 2])
 def test_evaluation_sees_every_test_clip_once(process_count):
   hosts = [

@@ -134,7 +134,7 @@ def _missing(
     missing[_HOW_TO_GET['features'][0]] = f'clips of at least {network.min_frames} frames'
   elif network and protocol.compares and not any('_floor' in name for name in scores):
     n = protocol.n_clips or len(sets.reference)
-    missing['fvd_floor'] = f'{2 * n} real clips, or as many training clips as real ones'
+    missing['fvd_floor'] = f'{n} real clips besides those of a trial, or as many training clips'
   if curve and set_scores.too_few(curve):
     missing['fvd_infinity'] = f'as many clips as the network has features ({curve["n_features"]})'
   return missing

@@ -101,7 +101,7 @@ def extract(
 def of_reference(
   clips: Clips | StoredSet, wanted: np.ndarray, network: FeatureNetwork, batch_size: int = 16
 ) -> StoredSet:
-  """Returns the features of reference clips, computing only those that the cache lacks.
+  """Returns the features of the wanted reference clips, computing only those the cache lacks.
 
   The cache holds features of networks with files, which identify them, and of no others.
 
@@ -129,7 +129,9 @@ def of_reference(
   stored = StoredSet(clips.origin, found, network.identity, size, clips.lossy, digest)
   if network.files and not known.all():
     write_atomically(file, lambda temporary: save(stored, temporary))
-  return stored
+  wanted = np.unique(wanted)  # the cache may hold more, from other evaluations
+  features = Features(wanted, found.values[found.places(wanted)])
+  return dataclasses.replace(stored, features=features)
 
 
 def check_widths(a: np.ndarray, b: np.ndarray, origin: str) -> None:

@@ -5,12 +5,15 @@ and M generated clips, D features.
 Source: Kynkäänniemi et al. 2019 (precision, recall); Naeem et al. 2020 (density, coverage).
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from videogpt_jax.errors import UserError
 
 K_PRECISION = 3  # Kynkäänniemi et al. 2019, section 2
 K_DENSITY = 5  # Naeem et al. 2020, section 4
+_CHUNK = 1000  # clips
 
 
 def manifold_scores(generated: np.ndarray, real: np.ndarray) -> dict[str, float]:
@@ -31,18 +34,33 @@ def manifold_scores(generated: np.ndarray, real: np.ndarray) -> dict[str, float]
       f'precision and coverage need more than {K_DENSITY} clips in each set, not '
       f'{len(generated)} and {len(real)}; add clips'
     )
-  between = _distances(real, generated)
-  among_real, among_generated = (np.sort(_distances(x, x), axis=1) for x in (real, generated))
-  # Place 0 is the clip itself.
-  in_real = between <= among_real[:, K_PRECISION, None]
-  in_generated = between <= among_generated[:, K_PRECISION]
-  near = between <= among_real[:, K_DENSITY, None]
+  of_real, of_generated = _radii(real), _radii(generated)
+  n_in_real, n_near, recalled, covered = 0, 0, np.zeros(len(real), bool), np.zeros(len(real), bool)
+  for rows in _chunks(generated):
+    between = _distances(real, generated[rows])
+    n_in_real += (between <= of_real[:, :1]).any(axis=0).sum()
+    recalled |= (between <= of_generated[rows, 0]).any(axis=1)
+    near = between <= of_real[:, 1:]
+    n_near += near.sum()
+    covered |= near.any(axis=1)
   return {
-    'precision': float(in_real.any(axis=0).mean()),
-    'recall': float(in_generated.any(axis=1).mean()),
-    'density': float(near.sum(axis=0).mean() / K_DENSITY),
-    'coverage': float(near.any(axis=1).mean()),
+    'precision': float(n_in_real / len(generated)),
+    'recall': float(recalled.mean()),
+    'density': float(n_near / len(generated) / K_DENSITY),
+    'coverage': float(covered.mean()),
   }
+
+
+def _radii(x: np.ndarray) -> np.ndarray:
+  """Returns squared distances from the K_PRECISION-th and K_DENSITY-th neighbour, [N 2]."""
+  ks = [K_PRECISION, K_DENSITY]  # place 0 is the clip itself
+  parts = [np.partition(_distances(x[rows], x), ks, axis=1)[:, ks] for rows in _chunks(x)]
+  return np.concatenate(parts)
+
+
+def _chunks(x: np.ndarray) -> Iterator[slice]:
+  """Yields slices of some rows: all distances of 25,600 clips would take 5 GB."""
+  return (slice(start, start + _CHUNK) for start in range(0, len(x), _CHUNK))
 
 
 def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -72,12 +72,14 @@ class SamplingPlan:
   Attributes:
     order: int [N], the test clip that each sample belongs to.
     model: identifies the model and its sampling settings; samples of another are not reused.
+    conditions: identifies what samples are conditioned on; '' for nothing.
     seed: of all samples.
     batch_size: samples drawn at a time.
   """
 
   order: np.ndarray
   model: str
+  conditions: str = ''
   seed: int = 0
   batch_size: int = 16
 

@@ -5,6 +5,7 @@ The model is used through few methods: `encode` and `decode` of a tokenizer; `sa
 """
 
 import dataclasses
+import hashlib
 import json
 import pathlib
 from collections.abc import Iterable, Mapping
@@ -73,6 +74,7 @@ def generator_sets(
   plan = model_clips.SamplingPlan(
     drawn.conditions.reshape(-1),
     f'{model.digest} {json.dumps(dataclasses.asdict(drawing.settings))}',
+    _digest(from_batch(real, model.config)),
     drawing.seed,
     drawing.batch_size,
   )
@@ -89,9 +91,20 @@ def generator_sets(
   return dataclasses.replace(
     sets,
     samples=ArrayClips(samples, origin='samples of the model'),
-    classes=(real['label'][plan.order], real['label']) if model.config.n_classes else None,
+    classes=real['label'][plan.order] if model.config.n_classes else None,
     n_given=model.config.n_cond_frames,
   )
+
+
+def _digest(conditions: Mapping[str, np.ndarray]) -> str:
+  """Returns a SHA-256 of conditions; '' for none."""
+  if not conditions:
+    return ''
+  digest = hashlib.sha256()
+  for name, values in conditions.items():
+    digest.update(f'{name} {values.shape} {values.dtype}'.encode())
+    digest.update(np.ascontiguousarray(values).tobytes())
+  return digest.hexdigest()
 
 
 def _real(batches: Batches, drawing: Drawing) -> model_clips.Arrays:

@@ -13,7 +13,7 @@ from videogpt_jax.evaluation import intervals
 from videogpt_jax.evaluation.scoring import Estimate, Estimates
 
 _SIDE = 16  # pixels; finer detail does not count
-_N_SHOWN = 8
+N_SHOWN = 8
 _N_NEAREST = 3
 
 
@@ -49,7 +49,7 @@ def copying_scores(samples: np.ndarray, real: np.ndarray, training: np.ndarray) 
 
 def write_picture(file: pathlib.Path, samples: np.ndarray, training: np.ndarray, fps: float):
   """Writes a GIF of eight samples, each above its three nearest training clips."""
-  shown = samples[:_N_SHOWN]
+  shown = samples[:N_SHOWN]
   order, _ = nearest(shown, training, min(_N_NEAREST, len(training)))
   columns = [
     np.concatenate([sample, *training[numbers]], axis=1)

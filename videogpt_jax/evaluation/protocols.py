@@ -139,6 +139,11 @@ class EvaluationConfig:
     return Protocol(str(self.fvd_clips), self.fvd_clips, 1, 'the stage evaluate')
 
 
+def spread(n: int, most: int) -> np.ndarray:
+  """Returns at most so many of n places, evenly spaced: neighbours in a set are often alike."""
+  return np.linspace(0, n - 1, min(n, most)).astype(int)
+
+
 @dataclasses.dataclass(frozen=True)
 class Draw:
   """The clips of each trial.

@@ -15,6 +15,7 @@ from videogpt_jax.evaluation.features import Features
 from videogpt_jax.evaluation.frechet import frechet_distance, gaussian
 from videogpt_jax.evaluation.inception_score import inception_score
 from videogpt_jax.evaluation.kernel_distance import N_CLIPS, KernelDistance
+from videogpt_jax.evaluation.protocols import spread
 
 
 class Estimate(NamedTuple):
@@ -68,12 +69,12 @@ def fvd(a: Trials, b: Trials, paired: bool = False) -> Estimate:
 
 
 def kvd(a: Trials, b: Trials, paired: bool = False) -> Estimate:
-  """Returns the kernel distance of two sets, of a trial's first `N_CLIPS` clips; see `fvd`."""
+  """Returns the kernel distance of two sets, of at most `N_CLIPS` clips a trial; see `fvd`."""
 
   def of_trial(x: np.ndarray, y: np.ndarray) -> Callable[..., float]:
-    distance = KernelDistance(x[:N_CLIPS], y[:N_CLIPS])
-    cut = lambda weights: None if weights is None else weights[:N_CLIPS]
-    return lambda v, w: distance(cut(v), cut(w))
+    i, j = (spread(len(features), N_CLIPS) for features in (x, y))
+    distance = KernelDistance(x[i], y[j])
+    return lambda v, w: distance() if v is None else distance(v[i], w[j])
 
   return _distance(of_trial, a, b, paired)
 

@@ -28,7 +28,7 @@ class ClipSets:
       frame-wise scores.
     others: more real clips, for the floor of FVD.
     paired: whether sample i belongs to reference i.
-    classes: int [N] that each sample should show, and int [M] of the reference; None without.
+    classes: int [N] that each sample should show; None without.
     n_given: first frames of a sample that it was given; figures of pairs of samples and real clips
       leave them out.
     config: how the clips were cut; only recorded.
@@ -39,7 +39,7 @@ class ClipSets:
   reconstructions: Clips | None = None
   others: Clips | None = None
   paired: bool = False
-  classes: tuple[np.ndarray, np.ndarray] | None = None
+  classes: np.ndarray | None = None
   n_given: int = 0
   config: ClipConfig = dataclasses.field(default_factory=ClipConfig)
 
@@ -84,8 +84,9 @@ def features_of_sets(
       wanted = {key: f for key, f in named.items() if f is not None}
       extracted = features.extract(clips, trials, wanted, batch_size)
       found |= {key: Trials(x, trials) for key, x in extracted.items()}
-  if network is not None and sets.others is not None and not len(found['others']):
-    every = np.arange(min(len(sets.others), drawn.reference.shape[1]))
+  n = drawn.reference.shape[1]
+  if network is not None and sets.others is not None and len(found['others']) < n:
+    every = np.arange(min(len(sets.others), n))
     others = features.of_reference(sets.others, every, network, batch_size)
     found['others'] = Trials(others.features, every[None])
   for name in found.keys() - {'c3d', 'reference'} if network is not None else ():

@@ -106,16 +106,13 @@ def real_batches(
 
   Args:
     config: the data set.
-    split: 'test' or 'val', in order; or 'train', shuffled by `seed`, so that any first clips
-      represent it.
+    split: 'test', 'val' or 'train', shuffled by `seed`, so that any first clips represent it.
     start: 'first' or 'random', where clips begin in their recordings; None as in
       `dataset.test_start`.
     batch_size: size of a batch.
     seed: of the order.
   """
   config = dataclasses.replace(config, test_start=start or config.test_start)
-  if split != 'train':
-    return test_batches(config, batch_size=batch_size, split=split)
   clips = open_clips(config, split)
 
   def read(i):

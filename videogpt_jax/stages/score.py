@@ -160,8 +160,9 @@ def score_clips(
   n, training = protocol.n_clips or len(sets.reference), None
   if sets.samples is not None or (networks.features and len(sets.reference) < 2 * n):
     training = model_clips.collect(real('train'), max(n, N_TRAINING_CLIPS))
-    others = ArrayClips(training['video'][:n], origin='training clips')
-    sets = dataclasses.replace(sets, others=others)
+    if protocol.split != 'train':  # the reference's own clips are no others
+      others = ArrayClips(training['video'][:n], origin='training clips')
+      sets = dataclasses.replace(sets, others=others)
   result = compare.compare(
     sets,
     protocol,
@@ -172,10 +173,11 @@ def score_clips(
   )
   result['trained_on'] = trained_on(experiment.vqvae_loss.perceptual, result['scores'], networks)
   if sets.samples is not None:
-    found = _against_training(sets, training, dataset)
+    held_out = model_clips.collect(real('test'), N_TRAINING_CLIPS)
+    found = _against_training(sets, held_out, training, dataset)
     for kind, values in record.of_estimates(found).items():
       result[kind] |= values
-    samples = sets.samples.read(range(min(len(sets.samples), 8)))
+    samples = sets.samples.read(protocols.spread(len(sets.samples), nearest.N_SHOWN))
     fps = experiment.sample.frame_rate(model.cut.frame_rate)
     nearest.write_picture(folder / 'nearest.gif', samples, training['video'], fps)
   return result | drawn_with
@@ -193,18 +195,22 @@ def trained_on(perceptual: str, scores: Collection[str], networks: Networks) -> 
 
 
 def _against_training(
-  sets: compare.ClipSets, training: model_clips.Arrays, dataset: data.DatasetConfig
+  sets: compare.ClipSets,
+  held_out: model_clips.Arrays,
+  training: model_clips.Arrays,
+  dataset: data.DatasetConfig,
 ) -> Estimates:
   """Returns the scores of samples that need training clips: copies, and the classes of digits."""
-  samples, real = (
-    clips.read(range(min(len(clips), N_TRAINING_CLIPS))) for clips in (sets.samples, sets.reference)
-  )
+  shown = protocols.spread(len(sets.samples), N_TRAINING_CLIPS)
+  samples, real = sets.samples.read(shown), held_out['video']
   scores = nearest.copying_scores(samples, real, training['video'])
   single_digits = dataset.source == 'digits' and dataset.n_digits == 1
   if sets.classes is None or not single_digits or not importlib.util.find_spec('sklearn'):
     return scores
-  wanted, classes = (labels[:N_TRAINING_CLIPS] for labels in sets.classes)
-  labelled = {'class_accuracy': (samples, wanted), 'class_accuracy_real': (real, classes)}
+  labelled = {
+    'class_accuracy': (samples, sets.classes[shown]),
+    'class_accuracy_real': (real, held_out['label']),
+  }
   return scores | class_accuracy.class_accuracy((training['video'], training['label']), labelled)
 
 
