@@ -91,6 +91,22 @@ class TestBadFiles:
     shutil.copy(FOLDER / 'vqvae_ds422.pth.tar', tmp_path)
     assert published.load(prior).codes.latent_shape == (2, 8, 8)
 
+  def test_files_of_one_name_are_told_apart_by_their_folders(self, prior, tmp_path):
+    best = tmp_path / 'gpt' / 'model_best.pth.tar'
+    best.parent.mkdir()
+    named = '/home/elsewhere/vae/checkpoints/model_best.pth.tar'
+    write_checkpoint(best, read_checkpoint(prior) | {'vqvae_ckpt': named})
+    with pytest.raises(UserError, match=f'it names {named}; .* as checkpoints/model_best.pth.tar '):
+      published.load(best)
+    for place in ('checkpoints', 'vae/checkpoints'):
+      vqvae = best.parent / place / 'model_best.pth.tar'
+      vqvae.parent.mkdir(parents=True)
+      shutil.copy(FOLDER / 'vqvae_ds422.pth.tar', vqvae)
+      assert published.load(best).codes.latent_shape == (2, 8, 8)
+      shutil.copy(prior, vqvae)
+      with pytest.raises(UserError, match=f'{named}, which it names, is no VQ-VAE'):
+        published.load(best)
+
   def test_a_vqvae_of_other_codes_is_refused(self, prior, tmp_path):
     shutil.copy(FOLDER / 'vqvae_ds222.pth.tar', tmp_path / 'vqvae_ds422.pth.tar')
     with pytest.raises(UserError, match=r'do not fit: .* are \(\(2, 8, 8, 1\), 24, 16\) and \(\(4'):

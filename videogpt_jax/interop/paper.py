@@ -42,11 +42,11 @@ def from_checkpoint(checkpoint: Mapping[str, Any], vqvae_of: Callable[[str], Any
   """
   tensors, hp = checked_tensors(checkpoint['state_dict']), checkpoint['hp']
   step = typed.read(checkpoint.get('iteration', 0), int, "the checkpoint's iteration")
-  if not any(name.startswith('attn_model.') for name in tensors):
+  if not _is_prior(tensors):
     return _vqvae(tensors, hp, step)
   named = parameter(checkpoint, 'vqvae_ckpt', str)
   found = vqvae_of(named)
-  if not is_paper(found):
+  if not is_paper(found) or _is_prior(checked_tensors(found['state_dict'])):
     raise UserError(f'{named}, which it names, is no VQ-VAE of VideoGPT-Paper')
   vqvae = _vqvae(checked_tensors(found['state_dict']), found['hp'], step)
   config = prior_config(hp, parameter(checkpoint, 'cond_hp', dict), tensors)
@@ -54,6 +54,10 @@ def from_checkpoint(checkpoint: Mapping[str, Any], vqvae_of: Callable[[str], Any
   table = paper_names.prior_table(config, vqvae.codes)
   state = prior_state(config, vqvae.codes, table, tensors)
   return dataclasses.replace(vqvae, prior=config, prior_state=state)
+
+
+def _is_prior(tensors: Tensors) -> bool:
+  return any(name.startswith('attn_model.') for name in tensors)
 
 
 def _vqvae(tensors: Tensors, hp: Mapping[str, Any], step: int) -> Published:

@@ -51,20 +51,27 @@ def load(path: str | os.PathLike) -> Published:
   checkpoint = read(file)
   try:
     if paper.is_paper(checkpoint):
-      return paper.from_checkpoint(checkpoint, lambda named: _vqvae_of(named, file.parent))
+      return paper.from_checkpoint(checkpoint, lambda named: _vqvae_of(named, file))
     return from_checkpoint(checkpoint)
   except UserError as error:
     raise UserError(f'{file}: {error}') from error
 
 
-def _vqvae_of(named: str, folder: pathlib.Path) -> Any:
-  """Reads the VQ-VAE's file that a prior names: where it says, or beside the prior."""
-  places = [pathlib.Path(named), folder / named, folder / pathlib.PurePath(named).name]
-  for place in places:
-    if place.is_file():
+def _vqvae_of(named: str, prior: pathlib.Path) -> Any:
+  """Reads the VQ-VAE's file that a prior's names: where it says, or from the prior's folder on.
+
+  VideoGPT-Paper calls every file model_best.pth.tar. The folders before a file's name then tell it
+  from the prior's: of a/b/c, the prior's folder may hold a/b/c, b/c or c.
+  """
+  parts = pathlib.PurePath(named).parts
+  ends = [prior.parent.joinpath(*parts[i:]) for i in range(len(parts))]
+  for place in [pathlib.Path(named), *ends]:
+    if place.is_file() and not place.samefile(prior):
       return read_checkpoint(place)
+  beside = pathlib.PurePath(*parts[-1 if parts[-1:] != (prior.name,) else -2 :])
   raise UserError(
-    f'its VQ-VAE is missing: it names {named}; put that file there, or into the folder of the prior'
+    f'its VQ-VAE is missing: it names {named}; put that file there, or as {beside} into the folder '
+    'of the prior'
   )
 
 
