@@ -84,6 +84,10 @@ def test_real_clips_serve_in_turn_where_samples_are_looked_at_alone(tmp_path):
   sets = model_sets.generator_sets(model, few, alone, tmp_path)
   told = sets.samples.read(range(6))[:, 0, 0, 0, 0]
   assert len(sets.reference) == 2 and set(told.tolist()) == {0, 1}
+  assert sets.reconstructions is not None
+  of_samples = dataclasses.replace(alone, protocol=dataclasses.replace(_PROTOCOL, compares=False))
+  sets = model_sets.generator_sets(model, few, of_samples, tmp_path)
+  assert sets.reconstructions is None and len(sets.samples) == 6
 
 
 def test_samples_of_other_weights_or_settings_are_drawn_anew(tmp_path):

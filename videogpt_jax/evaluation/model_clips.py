@@ -57,11 +57,13 @@ def reconstruct(
   Returns:
     uint8 [N T H W 3].
   """
-  result = np.empty_like(video)
+  result, line = np.empty_like(video), ProgressLine()
   for start in range(0, len(video), batch_size):
     batch, n = _padded(video[start : start + batch_size], batch_size)
     output = np.asarray(autoencode(to_model_range(batch)))[:n]
     result[start : start + n] = _to_uint8(output, (-0.5, 0.5), 'reconstruction', start, clip=True)
+    line.show(f'{start + n}/{len(video)} reconstructions')
+  line.close()
   return result
 
 

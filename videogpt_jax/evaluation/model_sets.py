@@ -50,13 +50,16 @@ def tokenizer_sets(tokenizer: Any, batches: Batches, drawing: Drawing) -> ClipSe
     batches: of the real clips, see model_clips.collect.
     drawing: number of clips.
   """
-  return _with_reconstructions(tokenizer, _real(batches, drawing), drawing)
+  real = _real(batches, drawing)
+  return ClipSets(
+    _clips(real['video'], drawing), reconstructions=_reconstructions(tokenizer, real, drawing)
+  )
 
 
 def generator_sets(
   model: Any, batches: Batches, drawing: Drawing, folder: pathlib.Path
 ) -> ClipSets:
-  """Returns real clips, their reconstructions, and samples.
+  """Returns real clips, samples, and reconstructions where the protocol compares sets.
 
   A conditional sample gets the conditions (frames, class, actions) of the real clip that its trial
   compares it with, as in the paper.
@@ -87,10 +90,10 @@ def generator_sets(
     )
 
   samples = model_clips.draw_samples(draw, real, plan, folder / 'samples.npy')
-  sets = _with_reconstructions(model.vqvae, real, drawing)
-  return dataclasses.replace(
-    sets,
+  return ClipSets(
+    reference=_clips(real['video'], drawing),
     samples=ArrayClips(samples, origin='samples of the model'),
+    reconstructions=_reconstructions(model.vqvae, real, drawing) if protocol.compares else None,
     classes=real['label'][plan.order] if model.config.n_classes else None,
     n_given=model.config.n_cond_frames,
   )
@@ -113,11 +116,11 @@ def _real(batches: Batches, drawing: Drawing) -> model_clips.Arrays:
   return model_clips.collect(batches, protocol.n_clips * n_trials)
 
 
-def _with_reconstructions(tokenizer, real: model_clips.Arrays, drawing: Drawing) -> ClipSets:
+def _clips(video: np.ndarray, drawing: Drawing, of: str = '') -> ArrayClips:
+  return ArrayClips(video, origin=f'{of}the {drawing.protocol.split} clips')
+
+
+def _reconstructions(tokenizer, real: model_clips.Arrays, drawing: Drawing) -> ArrayClips:
   autoencode = lambda video: tokenizer.decode(tokenizer.encode(video))
-  video, which = real['video'], f'{drawing.protocol.split} clips'
-  reconstructions = model_clips.reconstruct(autoencode, video, drawing.batch_size)
-  return ClipSets(
-    reference=ArrayClips(video, origin=f'the {which}'),
-    reconstructions=ArrayClips(reconstructions, origin=f'reconstructions of the {which}'),
-  )
+  video = model_clips.reconstruct(autoencode, real['video'], drawing.batch_size)
+  return _clips(video, drawing, 'reconstructions of ')
