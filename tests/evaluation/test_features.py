@@ -168,5 +168,15 @@ def test_protocols_say_what_they_need():
   paper = protocols.draw(protocols.PROTOCOLS['videogpt'], 2560, 600)
   assert (paper.reference == paper.reference[0]).all() and len(paper.others) == 256
   assert not set(paper.others) & set(paper.reference[0])
+  for name, counts, message in (
+    (
+      'stylegan-v',
+      (2048, 9),
+      '2048 samples and 2048 real clips, not 2048 and 9; add clips, or use',
+    ),
+    ('tganv2-is', (9, 9), r'20480 samples \(10 x 2048\) and a real clip.* lower --n_trials'),
+  ):
+    with pytest.raises(UserError, match=message):
+      protocols.draw(protocols.PROTOCOLS[name], *counts)
   few = protocols.draw(protocols.PROTOCOLS['tganv2-is'], 20480, 5)
   assert few.reference.shape == few.samples.shape == (10, 2048)

@@ -192,10 +192,11 @@ def draw(
   n, trials, compared = protocol.n_clips, protocol.n_trials, compared and protocol.compares
   each = n * protocol.samples_per_clip
   if n_samples < each * trials or n_reference < (n if compared else 1):
+    trial, fewer = (f' ({trials} x {each})', 'lower --n_trials, ') if trials > 1 else ('', '')
+    real = f'{n} real clips' if compared else 'a real clip'
     raise UserError(
-      f'protocol {protocol.name} needs {each * trials} samples ({trials} x {each}) and {n} real '
-      f'clips, not {n_samples} and {n_reference}; add clips, lower --n_trials, or use '
-      '--protocol=all'
+      f'protocol {protocol.name} needs {each * trials} samples{trial} and {real}, not {n_samples} '
+      f'and {n_reference}; add clips, {fewer}or use --protocol=all'
     )
   rng = np.random.default_rng(seed)
   orders = [rng.permutation(n_reference) for _ in range(trials)]
