@@ -140,6 +140,7 @@ def main(argv: Sequence[str]):
   if _OUT.value:
     check_folder('--out', epath.Path(_OUT.value).parent)
   model, protocol, seed, batch_size = _MODEL.value, _protocol(), _SEED.value, _BATCH_SIZE.value
+  save_reference = _save_reference()
   sets = None if model else _clip_sets()
   scored = _scored(model) if model else None
   if not model and (_REFERENCE_SPLIT.present or _START.present or _CONFIG.value):
@@ -154,10 +155,12 @@ def main(argv: Sequence[str]):
     resize=_RESIZE.value,
     feature_network=_FEATURE_NETWORK.value,
   )
+  if save_reference and (nets.features is None or not protocol.compares):
+    raise UserError('--save_reference needs --fvd_weights, and a protocol that compares sets')
   if scored:
     from videogpt_jax.stages import score
 
-    scoring = score.Scoring(protocol, nets, seed, batch_size, _SPLIT.value, _save_reference())
+    scoring = score.Scoring(protocol, nets, seed, batch_size, _SPLIT.value, save_reference)
     result = score.score_model(scored, scoring)
   else:
     result = compare.compare(
@@ -166,7 +169,7 @@ def main(argv: Sequence[str]):
       nets,
       seed=seed,
       batch_size=batch_size,
-      save_reference=_save_reference(),
+      save_reference=save_reference,
     )
   print(record.summarise(result))
   folder = scored.folder if scored else epath.Path('.')
@@ -239,7 +242,15 @@ def _protocol() -> protocols.Protocol:
 
 
 def _save_reference() -> pathlib.Path | None:
-  return pathlib.Path(_SAVE_REFERENCE.value) if _SAVE_REFERENCE.value else None
+  from videogpt_jax.files import check_folder
+
+  if not _SAVE_REFERENCE.value:
+    return None
+  file = pathlib.Path(_SAVE_REFERENCE.value)
+  if file.suffix != '.safetensors':
+    raise UserError(f'--save_reference ({file}) must end in .safetensors, as --reference takes it')
+  check_folder('--save_reference', epath.Path(file.parent))
+  return file
 
 
 if __name__ == '__main__':

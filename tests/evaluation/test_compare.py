@@ -207,6 +207,8 @@ def test_the_program_scores_two_folders(tmp_path):
   refusals = {
     (): 'protocol videogpt needs 2560 samples',
     ('--float_range=0',): '--float_range (0) must be two numbers',
+    ('--save_reference=real.npz',): '--save_reference (real.npz) must end in .safetensors',
+    (f'--save_reference={tmp_path}/r.safetensors', '--fvd_weights='): 'needs --fvd_weights, and a',
     (f'--workdir={tmp_path}',): 'omit it or --samples, --reference, --paired',
     (f'--model={tmp_path}',): 'omit it or --samples, --reference, --paired',
   }

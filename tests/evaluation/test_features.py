@@ -48,6 +48,8 @@ def test_a_users_network_scores_under_its_own_name(tmp_path, monkeypatch):
   assert 'fvd' not in result['scores'] and 'my_features' in result['feature_input']
   with pytest.raises(ValueError, match='must be MODULE:FUNCTION'):
     networks.load_networks(feature_network='my_features:nothing')
+  with pytest.raises(UserError, match='--resize=tf1 is of I3D'):
+    networks.load_networks(feature_network='my_features:brightness', resize='tf1')
 
 
 FACTORIES = {
@@ -116,7 +118,7 @@ def test_real_clips_go_through_a_network_once():
 
 
 def test_a_file_of_features_stands_for_its_clips(tmp_path):
-  file, network = tmp_path / 'real.safetensors', networks.Networks(_network())
+  file, network = tmp_path / 'new' / 'real.safetensors', networks.Networks(_network())
   whole = compare(ClipSets(_clips(9), _clips(8, 1)), _ALL, network, save_reference=file)
   stored = features.open_reference(str(file))
   assert compare(ClipSets(stored, _clips(8, 1)), _ALL, network)['scores'] == whole['scores']

@@ -52,6 +52,30 @@ def test_intervals_contain_a_known_distance():
   assert (hits / _TRIALS >= 0.9).all() and (hits / _TRIALS <= 0.99).all(), hits
 
 
+@pytest.mark.parametrize('n_samples', [1, 3])
+def test_intervals_of_conditional_samples_contain_a_known_distance(n_samples):
+  rng, D, n = np.random.default_rng(0), 3, _N
+  known = D * (_SHIFT**2 + (_SCALE - 1) ** 2)
+
+  def draw():
+    real = rng.standard_normal((n, D))
+    near = np.repeat(real, n_samples, axis=0)  # samples are like the clip that they belong to
+    made = 0.8 * near + 0.6 * rng.standard_normal(near.shape)
+    return _SHIFT + _SCALE * made, real
+
+  expected = np.mean([frechet_distance(*map(gaussian, draw())) for _ in range(1000)])
+  hits = np.zeros(2)
+  for _ in range(_TRIALS):
+    made, real = draw()
+    fvd = scoring.fvd(_trials(made), _trials(real), paired=True)
+    shift = sample_size.curve(made, real, paired=True).limit - fvd.value
+    low, high = fvd.interval
+    hits += low <= expected <= high, low + shift <= known <= high + shift
+  assert (hits / _TRIALS >= 0.9).all() and (hits / _TRIALS <= 0.99).all(), hits
+  apart = scoring.fvd(_trials(made), _trials(real)).interval
+  assert np.ptp(fvd.interval) < 0.9 * np.ptp(apart)
+
+
 @pytest.mark.parametrize('shift', [0, 0.3])
 def test_every_distance_lies_in_its_interval(shift):
   rng, below = np.random.default_rng(0), 0

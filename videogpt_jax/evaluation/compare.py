@@ -64,7 +64,8 @@ def compare(
   given, networks = networks, nets.usable(networks, size[0], protocol)
   drawn = _draw(sets, protocol, networks, seed)
   found = set_scores.features_of_sets(sets, drawn, networks, batch_size, save_reference)
-  distances, curve = set_scores.distances(found, networks.features)
+  conditional = sets.conditional or protocol.samples_per_clip > 1
+  distances, curve = set_scores.distances(found, networks.features, conditional)
   pairs = set_scores.pairs_of_clips(sets, drawn, protocol, networks, batch_size)
   estimates = distances | pairs
   if 'c3d' in found:

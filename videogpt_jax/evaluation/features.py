@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import safetensors.numpy
 
-from videogpt_jax import typed
+from videogpt_jax import files, typed
 from videogpt_jax.errors import UserError
 from videogpt_jax.evaluation.clip_sets import ClipConfig, Clips, open_clips
 from videogpt_jax.evaluation.converted import write_atomically
@@ -128,7 +128,7 @@ def of_reference(
   size = clips.read([0]).shape[1:]
   stored = StoredSet(clips.origin, found, network.identity, size, clips.lossy, digest)
   if network.files and not known.all():
-    write_atomically(file, lambda temporary: save(stored, temporary))
+    write_atomically(file, lambda temporary: temporary.write_bytes(_as_file(stored)))
   wanted = np.unique(wanted)  # the cache may hold more, from other evaluations
   features = Features(wanted, found.values[found.places(wanted)])
   return dataclasses.replace(stored, features=features)
@@ -150,10 +150,18 @@ def _merged(a: Features, b: Features) -> Features:
 
 
 def save(stored: StoredSet, file: pathlib.Path) -> None:
-  """Writes features of a set of clips, and what they are of."""
+  """Writes features of a set of clips, and what they are of (UserError: it is impossible)."""
+  try:
+    file.parent.mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    raise UserError(f'cannot write {file} ({error.strerror}); choose another') from error
+  files.replace(file, _as_file(stored))
+
+
+def _as_file(stored: StoredSet) -> bytes:
   about = {key: getattr(stored, key) for key in _TEXTS} | {'size': json.dumps(list(stored.size))}
   arrays = dataclasses.asdict(stored.features)
-  safetensors.numpy.save_file(arrays, file, {'videogpt_jax_features': json.dumps(about)})
+  return safetensors.numpy.save(arrays, {'videogpt_jax_features': json.dumps(about)})
 
 
 def open_stored(file: pathlib.Path) -> StoredSet:

@@ -16,7 +16,7 @@ import numpy as np
 from videogpt_jax.evaluation import model_clips, protocols
 from videogpt_jax.evaluation.clip_sets import ArrayClips
 from videogpt_jax.evaluation.compare import ClipSets
-from videogpt_jax.models.conditioners import from_batch
+from videogpt_jax.models.conditioners import from_batch, wanted
 from videogpt_jax.pixels import to_model_range
 from videogpt_jax.sampling.settings import SamplingSettings
 
@@ -96,6 +96,7 @@ def generator_sets(
     reconstructions=_reconstructions(model.vqvae, real, drawing) if protocol.compares else None,
     classes=real['label'][plan.order] if model.config.n_classes else None,
     n_given=model.config.n_cond_frames,
+    conditional=bool(wanted(model.config)),
   )
 
 

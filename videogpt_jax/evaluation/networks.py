@@ -91,6 +91,8 @@ def load_networks(
   for flag, paths in (('is_weights', is_weights), ('lpips_weights', lpips_weights)):
     if len(paths) not in (0, 2):
       raise UserError(f'--{flag} takes two files ({len(paths)} given); see docs/evaluation.md')
+  if feature_network and resize != 'published':
+    raise UserError(f'--resize={resize} is of I3D, and --feature_network takes its place; omit one')
   fvd_file = (fvd_weights or '') if feature_network else i3d_file(fvd_weights)
   features = [fvd_file] if fvd_file else []
   given = {'features': features, 'c3d': is_weights, 'lpips': lpips_weights}

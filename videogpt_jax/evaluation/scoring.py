@@ -61,7 +61,7 @@ def fvd(a: Trials, b: Trials, paired: bool = False) -> Estimate:
 
   Args:
     a, b: features of the sets.
-    paired: whether clip i of one set belongs to clip i of the other: they are then resampled
+    paired: whether clips of `a`, as many for each, belong to those of `b`: they are then resampled
       together.
   """
   of_trial = lambda x, y: lambda v, w: frechet_distance(gaussian(x, v), gaussian(y, w))
@@ -82,9 +82,12 @@ def kvd(a: Trials, b: Trials, paired: bool = False) -> Estimate:
 def _distance(make: Callable, a: Trials, b: Trials, paired: bool) -> Estimate:
   trials = [make(x, y) for x, y in zip(a, b, strict=True)]
   members = list(zip(a.members, b.members, strict=True))
+  owners = np.zeros(len(a), int)  # place in `b` of the clip that each of `a` belongs to
+  if paired:
+    owners[a.members] = np.repeat(b.members, a.members.shape[1] // b.members.shape[1], axis=1)
 
   def resampled(counts: Sequence[np.ndarray]) -> float:
-    v, w = counts[0], counts[-1]
+    v, w = counts[-1][owners] if paired else counts[0], counts[-1]
     scores = [
       f(v[i], w[j]) if _several(v[i]) and _several(w[j]) else np.nan
       for f, (i, j) in zip(trials, members, strict=True)
@@ -92,7 +95,7 @@ def _distance(make: Callable, a: Trials, b: Trials, paired: bool) -> Estimate:
     return float(np.mean(scores))
 
   values = [f(None, None) for f in trials]
-  return over_trials(values, resampled, (len(a),) if paired else (len(a), len(b)))
+  return over_trials(values, resampled, (len(b),) if paired else (len(a), len(b)))
 
 
 def _several(counts: np.ndarray) -> bool:

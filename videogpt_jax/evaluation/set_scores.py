@@ -28,6 +28,7 @@ class ClipSets:
       frame-wise scores.
     others: more real clips, for the floor of FVD.
     paired: whether sample i belongs to reference i.
+    conditional: whether samples have the conditions of the real clips that they are compared with.
     classes: int [N] that each sample should show; None without.
     n_given: first frames of a sample that it was given; figures of pairs of samples and real clips
       leave them out.
@@ -39,6 +40,7 @@ class ClipSets:
   reconstructions: Clips | None = None
   others: Clips | None = None
   paired: bool = False
+  conditional: bool = False
   classes: np.ndarray | None = None
   n_given: int = 0
   config: ClipConfig = dataclasses.field(default_factory=ClipConfig)
@@ -95,18 +97,24 @@ def features_of_sets(
 
 
 def distances(
-  found: Mapping[str, Trials], network: FeatureNetwork | None
+  found: Mapping[str, Trials], network: FeatureNetwork | None, conditional: bool = False
 ) -> tuple[Estimates, dict[str, Any] | None]:
-  """Returns the scores of features, and FVD against the number of clips."""
+  """Returns the scores of features, and FVD against the number of clips.
+
+  Args:
+    found: by name, see features_of_sets.
+    network: that they are of.
+    conditional: see ClipSets.
+  """
   if network is None:
     return {}, None
   scores, curve = {}, None
   name = network.score_name
   samples, real = found.get('samples'), found['reference']
-  against = [('{}', samples, real, False)]
+  against = [('{}', samples, real, conditional)]
   if 'reconstructions' in found:
     seen = found['reconstructions']
-    against += [('r_{}', seen, real, True), ('{}_star', samples, seen, False)]
+    against += [('r_{}', seen, real, True), ('{}_star', samples, seen, conditional)]
   for template, a, b, paired in against:
     if a is not None:
       scores[name(template, 'fvd')] = scoring.fvd(a, b, paired)
@@ -117,7 +125,7 @@ def distances(
     scores[name('{}_floor', 'fvd')] = Estimate(float(np.mean(floor)), float(np.std(floor)))
   if samples is not None:
     made, fvd = next(iter(samples)), scores[name('{}', 'fvd')]
-    found_curve = sample_size.curve(made, first)
+    found_curve = sample_size.curve(made, first, conditional)
     curve = found_curve._asdict() | {'n_features': made.shape[1]}
     if len(samples.members) == 1 and not too_few(curve):  # the spread is that of the distance
       shift = found_curve.limit - fvd.value
