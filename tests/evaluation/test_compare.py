@@ -55,7 +55,8 @@ def test_scores_do_not_depend_on_the_batch_size():
     }
   )
   for name, value in one.items():
-    assert other[name] == pytest.approx(value, rel=1e-5)
+    scale = one['fvd'] if name == 'fvd_infinity' else value  # a limit near 0 errs as its distances
+    assert other[name] == pytest.approx(value, abs=1e-5 * abs(scale))
 
 
 def test_the_record_holds_what_it_takes_to_repeat_it(tmp_path):
