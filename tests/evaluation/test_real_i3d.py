@@ -11,12 +11,16 @@ from scipy import linalg
 
 from videogpt_jax.errors import UserError
 from videogpt_jax.evaluation import feature_networks, networks, weights
-from videogpt_jax.evaluation.clip_sets import ArrayClips
+from videogpt_jax.evaluation.clip_sets import ClipConfig, open_clips
 from videogpt_jax.evaluation.compare import ClipSets, compare
 from videogpt_jax.evaluation.protocols import PROTOCOLS
 from videogpt_jax.interop import restricted_pickle
 
 _CLIP = pathlib.Path('../shared/clips/ucf101_cricket_shot.gif')
+_REAL = (
+  ('action.avi', 'arm_wrestling.mp4', 'carphone.mp4', 'ucf101_cricket_shot.gif'),
+  ('bigbuckbunny.mp4', 'bikes.mp4', 'cockatoo.mp4', 'flipping_a_pancake.mkv'),
+)
 _CRICKET = 227  # 'playing cricket' of Kinetics-400
 
 
@@ -54,12 +58,20 @@ def test_it_sees_cricket(i3d, cricket):
 
 
 @pytest.mark.slow
-def test_fvd_equals_a_distance_in_float64(i3d, cricket, tmp_path, monkeypatch):
-  monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
-  clips = np.stack([cricket[start : start + 9, ::4, ::4] for start in range(0, 70, 9)])
-  a, b = clips[:4], clips[4:, :, :, ::-1]
-  result = compare(ClipSets(ArrayClips(b), ArrayClips(a)), PROTOCOLS['all'], i3d, batch_size=4)
-  x, y = (i3d.features(clips).astype(np.float64) for clips in (a, b))
+def test_fvd_equals_a_distance_in_float64(i3d, tmp_path, monkeypatch):
+  monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+  sets = []
+  for i, names in enumerate(_REAL):
+    (tmp_path / str(i)).mkdir()
+    for name in names:
+      if not (file := _CLIP.with_name(name)).exists():
+        pytest.skip(f'{file} is missing')
+      (tmp_path / str(i) / name).symlink_to(file.absolute())
+    sets.append(
+      open_clips(tmp_path / str(i), ClipConfig(n_frames=9, frame_stride=5, resolution=64))
+    )
+  result = compare(ClipSets(*sets), PROTOCOLS['all'], i3d, batch_size=4)
+  x, y = (i3d.features(clips.read(range(4))).astype(np.float64) for clips in sets)
   root = linalg.sqrtm(np.cov(x.T) @ np.cov(y.T))
   expected = np.sum((x.mean(0) - y.mean(0)) ** 2)
   expected += np.trace(np.cov(x.T) + np.cov(y.T) - 2 * np.real(root))
