@@ -93,7 +93,7 @@ def test_a_workdir_is_scored_as_far_as_it_is_trained(trained):
   export = [f'--model={folder / "run"}', f'--out={folder / "export"}']
   assert _call('export_torch', *export, cache=cache).returncode == 0
   out = folder / 'of_export' / 'scores.json'
-  flags = [f'--model={folder / "export"}', f'--out={out}', *flags[1:], *_CONFIG[:3]]
+  flags = [f'--model={folder / "export"}', f'--out={out}', *flags[1:], *_CONFIG[:4]]
   done = _call('evaluate', *flags, *with_i3d, cache=cache)
   assert done.returncode == 0, done.stderr
   found = json.loads(out.read_text())
