@@ -11,7 +11,9 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
+import av
 import numpy as np
 import pytest
 
@@ -25,6 +27,7 @@ from videogpt_jax.errors import UserError
 from videogpt_jax.evaluation.clip_sets import FolderClips
 from videogpt_jax.framing import Framing, reframe
 from videogpt_jax.input import contents, decoders, faults, pipeline, recording, replaced
+from videogpt_jax.input import film as film_module
 from videogpt_jax.input.decoders import scan
 from videogpt_jax.input.helper_process import HelperProcess
 from videogpt_jax.input.recording import BrokenRecordingError
@@ -184,6 +187,7 @@ class _Stuck:
     (_Stuck(time.sleep, 60), 'no sign of life for 0.5 s'),
     (_Stuck(os.abort), 'crashes .SIGABRT'),
     (_Stuck(os._exit, 3), 'crashes .status 3'),
+    (functools.partial(int, 'x'), 'fails .ValueError: invalid literal'),
   ],
 )
 def test_a_decoder_that_hangs_or_crashes_is_a_broken_file_and_the_next_one_works(
@@ -335,6 +339,28 @@ def test_a_broadcast_recorded_from_the_middle_begins_at_its_first_key_frame(tmp_
   assert 8 <= len(late) < len(whole) and late.stamps[0] in whole.keys
   ours = list(late.frames(np.arange(len(late)), None))
   np.testing.assert_array_equal(ours, theirs[-len(ours) :])
+
+
+def test_a_stream_that_begins_late_ends_no_film(tmp_path):
+  late = tmp_path / 'b.ts'
+  with av.open(str(late), 'w') as container:
+    film, sound = container.add_stream('mpeg4', rate=10), container.add_stream('mp2', rate=44100)
+    film.width, film.height, film.pix_fmt = 48, 36, 'yuv420p'
+    frame = av.VideoFrame.from_ndarray(np.zeros((36, 48, 3), np.uint8), format='rgb24')
+    container.mux([*film.encode(frame), *film.encode()])
+    silence = av.AudioFrame.from_ndarray(np.zeros((1, 1152), np.int16), 's16', 'mono')
+    silence.sample_rate = 44100
+    container.mux([*sound.encode(silence), *sound.encode()])
+  path = write_video(tmp_path / 'a.ts')
+  path.write_bytes(path.read_bytes() + late.read_bytes())
+  assert len(scan(path)) in (8, 9)
+
+  def demux(stream):
+    yield from (1, 2)
+    raise IndexError('list index out of range')  # as PyAV does at times
+
+  stream = types.SimpleNamespace(container=types.SimpleNamespace(demux=demux))
+  assert list(film_module.packets_of(stream)) == [1, 2]
 
 
 @needs_inputs

@@ -6,6 +6,7 @@ threads, which share one interpreter, do not.
 """
 
 import functools
+import logging
 import math
 import os
 import pickle
@@ -18,9 +19,12 @@ import numpy as np
 
 from videogpt_jax.framing import Framing
 from videogpt_jax.input import recording, video_scan
+from videogpt_jax.input.faults import printable
 from videogpt_jax.input.helper_process import HelperProcess
 from videogpt_jax.input.recording import BrokenRecordingError, Part, Recording
 from videogpt_jax.input.video_file import VideoFile
+
+_log = logging.getLogger(__name__)
 
 PATIENCE = 60.0
 """Seconds without a sign of life after which a decoder is ended."""
@@ -88,8 +92,9 @@ class _Pool:
       self.idle.append(process)
     if kind == 'broken':
       raise BrokenRecordingError(content)
-    if kind == 'failed':
-      raise RuntimeError(f'a decoding process failed: {content}')
+    if kind == 'failed':  # a fault of ours, or of PyAV's: it must not end a run
+      _log.debug('%s', content)
+      raise BrokenRecordingError(f'its decoder fails ({printable(content.splitlines()[-1])})')
     return content
 
   def _start(self):

@@ -86,6 +86,16 @@ def is_interlaced(stream: VideoStream) -> bool:
   return stream.codec_context.field_order in _INTERLACED
 
 
+def packets_of(stream: VideoStream) -> Iterator[av.Packet]:
+  """Yields the packets of a film from where its container stands, and an empty one at its end.
+
+  Where another stream has begun late, as in broadcasts, PyAV (18.1) may look for it in vain after
+  these.
+  """
+  with contextlib.suppress(IndexError):
+    yield from stream.container.demux(stream)
+
+
 def decode(
   stream: VideoStream,
   start: int | None = None,
@@ -107,12 +117,12 @@ def decode(
     av.FFmpegError: a packet cannot be decoded.
   """
   container, context = stream.container, stream.codec_context
-  packets = container.demux(stream)
+  packets = packets_of(stream)
   if start is not None:
     if _has_a_head(context):
       next(packets).decode()
     container.seek(start, stream=stream)
-    packets = container.demux(stream)
+    packets = packets_of(stream)
   fault, begun, missing = None, False, set(needed)
   # dav1d takes the first value for all frames, and would never give those that are left out.
   may_skip = context.codec.canonical_name != 'av1'

@@ -11,7 +11,14 @@ from av.video.stream import VideoStream
 
 from videogpt_jax.input import faults, heartbeat
 from videogpt_jax.input.ending import missing_bytes
-from videogpt_jax.input.film import aspect_of, decode, file_of, is_interlaced, open_film
+from videogpt_jax.input.film import (
+  aspect_of,
+  decode,
+  file_of,
+  is_interlaced,
+  open_film,
+  packets_of,
+)
 from videogpt_jax.input.packets import units_of
 from videogpt_jax.input.picture import shown_size
 from videogpt_jax.input.recording import BrokenRecordingError, changes_size
@@ -87,7 +94,7 @@ def _of_packets(stream):
   if is_interlaced(stream):
     return None
   units, stamps, keys, first, n = units_of(stream), [], [], None, 0
-  for packet in container.demux(stream):
+  for packet in packets_of(stream):
     heartbeat.beat()
     stamp, is_key = packet.pts, packet.is_keyframe
     n += packet.size > 0
