@@ -363,6 +363,28 @@ def test_a_stream_that_begins_late_ends_no_film(tmp_path):
   assert list(film_module.packets_of(stream)) == [1, 2]
 
 
+@pytest.mark.parametrize(
+  ('codec', 'form', 'suffix', 'head'),
+  [
+    ('mjpeg', 'yuvj420p', 'mjpeg', 0),
+    ('libvpx-vp9', 'yuv420p', 'ivf', 32),  # bytes of its own head
+    ('libx264', 'yuv420p', 'h264', 0),
+  ],
+)
+def test_a_stream_whose_packets_change_size_is_told(codec, form, suffix, head, tmp_path):
+  sizes = ((48, 64), (64, 80))
+  parts = [
+    write_frames(tmp_path / f'{h}.{suffix}', [np.zeros((h, w, 3), np.uint8)] * 6, codec, form)
+    for h, w in sizes
+  ]
+  assert scan(parts[0]).size == sizes[0] and not scan(parts[0]).remarks
+  both = tmp_path / f'both.{suffix}'
+  both.write_bytes(parts[0].read_bytes() + parts[1].read_bytes()[head:])
+  video = scan(both)
+  assert len(video) == 12 and video.size is None and 'change size' in video.remarks[0]
+  assert [f.shape[:2] for f in video.frames(np.array([0, 11]), None)] == list(sizes)
+
+
 @needs_inputs
 def test_frames_that_change_size_are_each_resized_and_said(caplog, tmp_path):
   path = INPUTS / 'mkv_size_changes.mkv'

@@ -1,4 +1,4 @@
-"""What the packets of H.264 and H.265 hold, without decoding: NAL units.
+"""What packets hold, without decoding: the NAL units of H.264 and H.265, sizes in VP9 and JPEG.
 
 A file that was allocated but not filled, or overwritten in part, has packets whose units do not add
 up. New parameters in the middle may change the size of the frames.
@@ -11,7 +11,11 @@ _SIZE_OF_LENGTH = {'h264': 4, 'hevc': 21}
 """Place in a stream's extra data of the number of bytes of a unit's length, less one."""
 
 _MARK = b'\0\0\1'  # before each unit, where their lengths are not written
-_LOOK = 512  # bytes of a packet in which parameters are looked for
+_LOOK = 1024  # bytes of a packet in which parameters are looked for
+
+
+_VP9 = b'\x49\x83\x42'  # in the head of a key frame, before its colours and its size
+_JPEG_SIZES = {0xC0, 0xC1, 0xC2}  # segments with the size of a picture
 
 
 class Units:
@@ -29,6 +33,10 @@ class Units:
   def add(self, packet: av.Packet) -> bool:
     """Looks through a packet and returns whether it is sound."""
     if not self._codec:
+      return True
+    if self._codec in _SIZES:
+      if packet.is_keyframe:
+        self._variants.add(_SIZES[self._codec](bytes(memoryview(packet)[:_LOOK])))
       return True
     if self._length_bytes:
       return self._add_by_length(memoryview(packet))
@@ -54,9 +62,29 @@ class Units:
     return head & 31 == 7 if self._codec == 'h264' else head >> 1 & 63 == 33
 
 
+def _of_vp9(head) -> bytes:
+  place = head.find(_VP9) + len(_VP9)
+  return head[place : place + 4]  # four bits of colours, the width, most of the height
+
+
+def _of_jpeg(head) -> bytes:
+  place = 2
+  while place + 9 <= len(head):
+    if head[place + 1] in _JPEG_SIZES:
+      return head[place + 5 : place + 9]
+    place += 2 + int.from_bytes(head[place + 2 : place + 4], 'big')
+  return b''
+
+
+_SIZES = {'vp9': _of_vp9, 'mjpeg': _of_jpeg}
+"""What to compare of the beginning of a packet: what differs where the size of frames does."""
+
+
 def units_of(stream: VideoStream) -> Units:
   """Returns what looks through the packets of a stream."""
   codec = stream.codec_context.codec.canonical_name
+  if codec in _SIZES:
+    return Units(codec)
   if codec not in _SIZE_OF_LENGTH:
     return Units()
   extra, place = stream.codec_context.extradata or b'', _SIZE_OF_LENGTH[codec]
