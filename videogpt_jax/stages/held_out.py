@@ -25,15 +25,19 @@ from videogpt_jax.videogpt import VideoGPT
 Batches = Callable[[], Iterable[Mapping[str, np.ndarray]]]
 
 
-def score(model: VideoGPT | Tokenizer, test_batches: Batches, mesh: Mesh) -> Estimates:
-  """Returns the scores of the models on every held-out clip; means over clips with intervals.
+def score(
+  model: VideoGPT | Tokenizer, test_batches: Batches, mesh: Mesh
+) -> tuple[Estimates, np.ndarray]:
+  """Returns the scores of the models on every held-out clip, and how often each code occurs there.
+
+  Scores are means over clips with intervals; counts are float64 [G K].
 
   Args:
     model: the trained models, or the tokenizer alone.
     test_batches: makes the batches of all held-out clips, with `mask`.
     mesh: to spread a batch over.
   """
-  scores = {}
+  scores, counts = {}, None
   for stage, network in _stages(model):
     arrays, whole = nnx.split_state(network.state, nnx.Param, ...), NamedSharding(mesh, P())
     arrays, frozen = shard(arrays, shardings(arrays, mesh)), shard(stage.frozen, whole)
@@ -48,9 +52,10 @@ def score(model: VideoGPT | Tokenizer, test_batches: Batches, mesh: Mesh) -> Est
         sums[name] = sums.get(name, 0) + values.sum(axis=0)
         if values.ndim == 1:
           each.setdefault(name, []).append(values)
+    counts = sums['code_counts'] if counts is None else counts
     means = {name: value / count for name, value in sums.items()}
     scores |= _estimates(stage, means, {name: np.concatenate(x) for name, x in each.items()}, count)
-  return scores
+  return scores, counts
 
 
 def _estimates(

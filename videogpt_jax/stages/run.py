@@ -18,7 +18,7 @@ from videogpt_jax.input.config import DatasetConfig
 from videogpt_jax.loading import load_videogpt, load_vqvae
 from videogpt_jax.models.conditioners import from_batch
 from videogpt_jax.models.prior import check_attention
-from videogpt_jax.stages import checks, draw, held_out, init_from, score, shapes
+from videogpt_jax.stages import checks, draw, held_out, init_from, report, score, shapes
 from videogpt_jax.stages.summary import summary
 from videogpt_jax.stages.train_prior import prior_stage
 from videogpt_jax.tokenizer import Tokenizer
@@ -68,6 +68,7 @@ def _run(job: '_Run', stages: Sequence[str], started: float):
   for line in replaced.report():  # each process reads its own clips
     say(line)
   if job.primary:
+    report.write(path, ended=True)
     say(summary(path, time.monotonic() - started))
 
 
@@ -169,7 +170,14 @@ class _Run:
     with (
       Checkpoints(folder, training.keep) as checkpoints,
       Checkpoints(best, keep=1) if training.keep_best else contextlib.nullcontext() as kept,
-      RunLog(stage.name, training.steps, self.path, writes=self.primary) as log,
+      RunLog(
+        stage.name,
+        training.steps,
+        self.path,
+        writes=self.primary,
+        devices=self._devices(),
+        report=lambda: report.write(self.path),
+      ) as log,
     ):
       # Each stage has its own randomness.
       seed = self.experiment.seed + STAGES.index(stage.name)
@@ -262,7 +270,7 @@ class _Run:
     model = load_videogpt(self.path, self.mesh)
     dataset = self.experiment.dataset
     test = self._data(self.experiment.prior_training, dataset, dataset, 'test').test
-    scores = held_out.score(model, test, self.mesh)
+    scores, counts = held_out.score(model, test, self.mesh)
     if self.primary:
       record_metrics(self.path, record.as_metrics(record.of_estimates(scores)))
       file = self.path / 'reconstructions.gif'
@@ -271,6 +279,7 @@ class _Run:
     if self.experiment.evaluation.fvd_clips:
       self._score_clips(model)
     if self.primary:
+      report.write_codes(self.path, counts)
       workdir.mark_finished(self.path, self.experiment, 'evaluate')
 
   def _score_clips(self, model: VideoGPT):

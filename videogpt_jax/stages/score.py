@@ -99,7 +99,7 @@ def score_model(of: Scored, scoring: Scoring, with_samples: bool = True) -> dict
   batches = lambda: data.test_batches(
     experiment.dataset, batch_size=_batch_size(scoring), split=scoring.split
   )
-  found = held_out.score(model, batches, make_mesh(MeshConfig(), jax.local_devices()))
+  found, _ = held_out.score(model, batches, make_mesh(MeshConfig(), jax.local_devices()))
   for kind, values in record.of_estimates(found).items():
     result[kind] |= values
   if not isinstance(model, VideoGPT):

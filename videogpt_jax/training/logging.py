@@ -3,19 +3,23 @@
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from etils.epath import Path
 
-from videogpt_jax import optional, typed
+from videogpt_jax import media, optional, typed
 from videogpt_jax.errors import UserError
 from videogpt_jax.files import read_json, write_json
 from videogpt_jax.pixels import to_uint8
 from videogpt_jax.training.clock import PARTS
+from videogpt_jax.training.history import History
 
 FEW_CODES = 0.1
 """Share of the codes that could be in use below which a run warns."""
+
+FPS = 8
+"""Frames a second of the pictures of held-out clips."""
 
 KEPT_EVERY = 10.0
 """Seconds after which a training's times are written down again."""
@@ -29,6 +33,8 @@ class RunLog:
     steps: number of training steps.
     workdir: folder of the run.
     writes: False in all processes but the first, which then stay silent.
+    devices: what the stage runs on, for the report.
+    report: called when there is something new to see.
   Attributes:
     reached: the last step that an earlier run told of.
     seconds: of each part of the time, those of earlier runs included.
@@ -36,11 +42,21 @@ class RunLog:
     UserError: a package that training needs is not installed.
   """
 
-  def __init__(self, name: str, steps: int, workdir: Path, writes: bool = True):
+  def __init__(
+    self,
+    name: str,
+    steps: int,
+    workdir: Path,
+    writes: bool = True,
+    devices: str = '',
+    report: Callable[[], None] = lambda: None,
+  ):
     self.name, self.steps, self.workdir, self.writes = name, steps, workdir, writes
     self.first: tuple[int, float] | None = None
     self._times, self._kept = workdir / name / 'times.json', time.monotonic()
     self.reached, self.seconds = read_times(self._times)
+    self.history, self.report = History(workdir / name), report
+    self.history.devices = devices or self.history.devices
     if writes:
       try:
         from videogpt_jax.training import tensorboard  # imports TensorFlow, which only a run needs
@@ -54,13 +70,15 @@ class RunLog:
 
   def __exit__(self, *exception):
     if self.writes:
-      self._keep_times()
+      self._keep()
+      self.report()
       self.writer.close()
 
-  def _keep_times(self):
+  def _keep(self):
     self._kept = time.monotonic()
     self._times.parent.mkdir(parents=True, exist_ok=True)
     write_json(self._times, {'reached': self.reached, 'seconds': self.seconds})
+    self.history.save()
 
   def progress(self, step: int, metrics: Mapping[str, float]):
     """Prints step, speed, time left and losses; records all metrics of a training step."""
@@ -80,6 +98,7 @@ class RunLog:
     else:
       line += '  compiled'
     self.writer.write_scalars(step, scalars)
+    self.history.add(step, scalars)
     losses = {k: v for k, v in metrics.items() if k.rsplit('/', 1)[-1] == 'loss'}
     say('  '.join([line, *(f'{name} {value:.4f}' for name, value in losses.items())]))
 
@@ -98,7 +117,7 @@ class RunLog:
     self.writer.write_scalars(step, {f'time/{k}': n / whole for k, n in seconds.items() if whole})
     self.reached = max(self.reached, step)
     if time.monotonic() - self._kept > KEPT_EVERY:
-      self._keep_times()
+      self._keep()
     if ended and total:
       shares = ', '.join(f'{part} {n / total:.1%}' for part, n in self.seconds.items())
       say(f'{self.name:6s} time: {shares} of {duration(total)}')
@@ -108,7 +127,9 @@ class RunLog:
     """Prints and records scores on held-out clips."""
     if not self.writes:
       return
-    self.writer.write_scalars(step, {f'test/{name}': value for name, value in metrics.items()})
+    scalars = {f'test/{name}': value for name, value in metrics.items()}
+    self.writer.write_scalars(step, scalars)
+    self.history.add(step, scalars)
     possible = metrics.get('codebook_usage_possible', 1.0)  # less, where latents are few
     if metrics.get('codebook_usage', 1.0) < FEW_CODES * possible:
       most = f' of {possible:.1%} that they could' if possible < 1 else ''
@@ -127,8 +148,17 @@ class RunLog:
 
   def videos(self, step: int, videos: Mapping[str, np.ndarray]):
     """Records videos float32 [B T H W 3] in [-0.5, 0.5]."""
-    if self.writes and videos:
-      self.writer.write_videos(step, {name: to_uint8(video) for name, video in videos.items()})
+    if not self.writes or not videos:
+      return
+    videos = {name: to_uint8(video) for name, video in videos.items()}
+    self.writer.write_videos(step, videos)
+    for name, video in videos.items():
+      try:
+        sheet = media.grid(media.enlarge(video), columns=len(video))
+        media.write_gif(self.workdir / f'{name}.gif', sheet, FPS)
+      except OSError as error:  # a full disk, of which saving will tell
+        self.warning(f'{name}.gif is not written ({error.strerror or error})')
+    self.report()
 
 
 def read_times(file: Path) -> tuple[int, dict[str, float]]:

@@ -1,0 +1,157 @@
+"""report.html: what a run has made and measured so far, on one page without outside requests."""
+
+import json
+import math
+
+import numpy as np
+from etils.epath import Path
+
+from videogpt_jax import drift, files, page, workdir
+from videogpt_jax.config import Experiment
+from videogpt_jax.errors import UserError
+from videogpt_jax.files import read_json, write_json
+from videogpt_jax.stages.summary import UNITS
+from videogpt_jax.training.history import History
+from videogpt_jax.training.logging import duration, read_metrics, read_times, say
+
+FILE = 'report.html'
+
+CODES = 'codebook.json'
+"""Shares of the codes among held-out latents, a list a codebook, the most frequent first."""
+
+REFRESH = 60
+"""Seconds after which a browser loads the page anew, while the run goes on."""
+
+_MOST_POINTS = 512
+
+_CHARTS = ('loss', 'bits_per_code', 'psnr', 'perplexity', 'usage', 'steps_per_second', 'rate')
+
+
+def write(path: Path, ended: bool = False):
+  """Writes the report of a workdir; a file that cannot be read leaves it as it is, with a warning.
+
+  Args:
+    path: the workdir.
+    ended: whether the run has ended, so that the page need not be loaded anew.
+  """
+  try:
+    files.replace(path / FILE, _page(path, 0 if ended else REFRESH))
+  except (UserError, OSError) as error:
+    say(f'warning: no {FILE}: {error}')
+
+
+def write_codes(path: Path, counts: np.ndarray):
+  """Writes down how often each code occurs, float [G K]; of many codes, means of neighbours."""
+  shares = -np.sort(-counts / counts.sum(axis=1, keepdims=True), axis=1)
+  pieces = [np.array_split(row, min(len(row), _MOST_POINTS)) for row in shares]
+  write_json(path / CODES, [[float(x.mean()) for x in row] for row in pieces])
+
+
+def _page(path: Path, refresh: int) -> str:
+  experiment, metrics = workdir.read_experiment(path), read_metrics(path)
+  sections = {
+    'Generated videos': _samples(path),
+    'Originals and reconstructions': _pictures(path),
+    'Scores': _scores(path, metrics),
+    'Training': ''.join(_training(path, stage) for stage in workdir.TRAINED),
+    'Use of the codebook': _codebook(path, metrics),
+    'Configuration': _configuration(experiment),
+  }
+  return page.page(f'{experiment.name}: what the run made', sections, refresh)
+
+
+def _samples(path: Path) -> str:
+  drawn = read_json(path / 'samples.json', {})
+  figures = []
+  for i, video in enumerate(drawn.get('videos', [])):
+    file = path / video['file']
+    if file.exists():
+      label = video.get('label')
+      caption = f'{i}' if label is None else f'{i}: {label}'
+      nats = video['log_likelihood_nats']
+      hint = f'seed {drawn["seed"]}, video {i}; log likelihood {nats:.0f} nats'
+      hint += '' if label is None else f'; class {label}'
+      figures.append(page.video(file, caption, f'generated video {caption}', hint))
+  return f'<div class="grid">{"".join(figures)}</div>' if figures else ''
+
+
+def _pictures(path: Path) -> str:
+  told = {
+    'reconstructions.gif': 'Held-out clips above their reconstructions.',
+    'nearest.gif': 'Samples above the training clips nearest to them.',
+  }
+  there = {name: text for name, text in told.items() if (path / name).exists()}
+  return ''.join(page.image(path / name, text, text) for name, text in there.items())
+
+
+def _scores(path: Path, metrics: dict[str, float]) -> str:
+  ends = {f'{name}_{end}' for name in metrics for end in ('low', 'high')}
+  rows = []
+  for name in sorted(metrics.keys() - ends):
+    interval = [metrics.get(f'{name}_{end}', math.nan) for end in ('low', 'high')]
+    spread = '{:.4g} to {:.4g}'.format(*interval) if all(map(math.isfinite, interval)) else ''
+    rows.append((name, metrics[name], spread, UNITS.get(name, '')))
+  if not rows:
+    return ''
+  found = read_json(path / 'evaluation.json', {})
+  note = ''
+  if protocol := found.get('protocol'):
+    clips = protocol['n_clips'] or 'all'
+    note = f'<p>Protocol {page.text(protocol["name"])}: {clips} clips, seed {found["seed"]}.</p>'
+  return note + page.table(rows, ('score', 'value', '95 % interval', 'meaning'))
+
+
+def _training(path: Path, stage: str) -> str:
+  history = History(path / stage)
+  series = history.series()
+  if not series:
+    return ''
+  sides = {'train': 'training', 'test': 'held out'}
+  charts = {name.partition('/')[2]: {} for name in series if name.split('/')[0] in sides}
+  for figure, chart in charts.items():
+    for side, label in sides.items():
+      if points := series.get(f'{side}/{figure}'):
+        chart[label] = points
+  rank = lambda name: next((i for i, part in enumerate(_CHARTS) if part in name), len(_CHARTS))
+  names = sorted(charts, key=rank)
+  known = [name for name in names if rank(name) < len(_CHARTS)]
+  rest = names[len(known) :]
+  draw = lambda names: ''.join(page.chart(name, charts[name]) for name in names)
+  content = f'<h3>{page.text(stage)}</h3><p>{page.text(_where(path, stage, history))}</p>'
+  content += f'<div class="charts">{draw(known)}</div>'
+  if rest:
+    content += page.details('more figures', f'<div class="charts">{draw(rest)}</div>')
+  return content
+
+
+def _where(path: Path, stage: str, history: History) -> str:
+  _, seconds = read_times(path / stage / 'times.json')
+  total = sum(seconds.values())
+  told = f'{history.rows[-1][0]} steps on {history.devices or "unknown devices"}'
+  if total:
+    shares = ', '.join(f'{part} {n / total:.0%}' for part, n in seconds.items())
+    told += f', {duration(total)}: {shares}'
+  return told
+
+
+def _codebook(path: Path, metrics: dict[str, float]) -> str:
+  drawn = []
+  for i, shares in enumerate(read_json(path / CODES, [])):
+    points = [(rank, share) for rank, share in enumerate(shares)]
+    if points:
+      name = f'codebook {i}' if i else 'share of held-out latents, most frequent code first'
+      drawn.append(page.chart(name, {'share': points}, 'code'))
+  if not drawn:
+    return ''
+  names = [name for name in ('codebook_usage', 'codebook_perplexity') if name in metrics]
+  used = ', '.join(f'{name} {metrics[name]:.4g}' for name in names)
+  return f'<p>{page.text(used)}</p><div class="charts">{"".join(drawn)}</div>'
+
+
+def _configuration(experiment: Experiment) -> str:
+  changes = list(drift.changes(Experiment(), experiment))
+  rows = [(change.key, repr(change.new), repr(change.old)) for change in changes]
+  whole = json.dumps(experiment.to_config_dict().to_dict(), indent=2, default=str)
+  return page.table(rows, ('key', 'value', 'default')) + page.details(
+    'all keys', f'<pre>{page.text(whole)}</pre>'
+  )
