@@ -107,6 +107,15 @@ def test_a_broken_file_is_a_warning_and_the_run_goes_on(path, file, capsys):
   assert told.count('\n') == 1 and 'warning: no report.html' in told and file in told
 
 
+@pytest.mark.parametrize('file', ['samples.json', 'evaluation.json', 'codebook.json'])
+@pytest.mark.parametrize('content', ['{"videos": [{}], "protocol": {"a": 1}}', '[3]', '[[[]]]'])
+def test_so_is_one_with_other_things_in_it(path, file, content, capsys):
+  (path / file).write_text(content)
+  report.write(path)
+  told = capsys.readouterr().out
+  assert told.count('\n') == 1 and 'broken' in told
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not CHROMIUM, reason='Chromium is not installed')
 @pytest.mark.parametrize('width', [390, 1200])

@@ -38,6 +38,8 @@ def write(path: Path, ended: bool = False):
     files.replace(path / FILE, _page(path, 0 if ended else REFRESH))
   except (UserError, OSError) as error:
     say(f'warning: no {FILE}: {error}')
+  except (LookupError, TypeError, ValueError, AttributeError) as error:  # JSON of another kind
+    say(f'warning: no {FILE}: a file of {path} is broken ({type(error).__name__}: {error})')
 
 
 def write_codes(path: Path, counts: np.ndarray):

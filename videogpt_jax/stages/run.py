@@ -65,6 +65,8 @@ def _run(job: '_Run', stages: Sequence[str], started: float):
     else:
       with Signals(saves=False):
         getattr(job, stage)()
+      if job.primary:
+        report.write(path)
   for line in replaced.report():  # each process reads its own clips
     say(line)
   if job.primary:
