@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from tests.input.reading import brightness, config_of, first
+from videogpt_jax.errors import UserError
 from videogpt_jax.input import contents, pipeline
 
 
@@ -55,3 +56,51 @@ def test_hdf5_that_is_missing_or_cut_short_is_refused(tmp_path):
   (tmp_path / 'a.h5').write_text('no HDF5')
   with pytest.raises(ValueError, match='is not HDF5'):
     first(config_of('hdf5', tmp_path / 'a.h5'))
+
+
+def _linked(file, key, other):
+  file[key] = h5py.ExternalLink(other, key)
+
+
+def _raw(file, key, other):
+  with h5py.File(other) as held:
+    shape, dtype, offset = held[key].shape, held[key].dtype, held[key].id.get_offset()
+  size = int(np.prod(shape)) * dtype.itemsize
+  file.create_dataset(key, shape, dtype, external=[(other, offset, size)])
+
+
+def _virtual(file, key, other):
+  with h5py.File(other) as held:
+    layout = h5py.VirtualLayout(held[key].shape, held[key].dtype)
+    layout[...] = h5py.VirtualSource(held[key])
+  file.create_virtual_dataset(key, layout)
+
+
+def _by_soft_link(file, key, other):
+  file['away'] = h5py.ExternalLink(other, '/')
+  file[key] = h5py.SoftLink(f'/away/{key}')
+
+
+@pytest.mark.parametrize('outside', [_linked, _raw, _virtual, _by_soft_link])
+@pytest.mark.parametrize('key', ['train_data', 'train_idx', 'video'])
+def test_arrays_in_other_files_are_not_read(outside, key, tmp_path):
+  """Which would be any file of the machine."""
+  whole = {'train_data': _frames(9), 'train_idx': np.array([0]), 'video': _frames(9)}
+  other = str(_write_hdf5(tmp_path / 'other.hidden', **whole))
+  whole = {'video': _frames(9)} if key == 'video' else whole
+  path = _write_hdf5(tmp_path / 'a.h5', **{name: x for name, x in whole.items() if name != key})
+  with h5py.File(path, 'a') as file:
+    outside(file, key, other)
+    assert file[key].shape == whole[key].shape  # HDF5 itself would read it
+  with pytest.raises(UserError, match=r'lies in another file|holds no video'):
+    first(config_of('hdf5', path), 'train')
+
+
+@pytest.mark.parametrize('key', ['train_data', 'video', 'actions'])
+def test_arrays_that_claim_more_than_the_file_holds_are_refused(key, tmp_path):
+  whole = {'video': _frames(9)} if key == 'actions' else {'train_idx': np.array([0])}
+  path = _write_hdf5(tmp_path / 'a.h5', **whole)
+  with h5py.File(path, 'a') as file:
+    file.create_dataset(key, (9, 10_000, 10_000, 3), np.uint8, chunks=(1, 100, 100, 3))
+  with pytest.raises(UserError, match=rf'a.h5:{key} claims more than the file holds'):
+    first(config_of('hdf5', path), 'train')

@@ -14,6 +14,7 @@ import numpy as np
 from videogpt_jax.errors import UserError
 from videogpt_jax.input.config import DatasetConfig
 from videogpt_jax.input.faults import CONTENT_FAULTS, printable
+from videogpt_jax.input.layouts import hdf5_file
 from videogpt_jax.input.layouts.beside import ACTION_KEYS, LABEL_KEYS
 from videogpt_jax.input.layouts.layout import Entry, Layout, Skipped, left_out, some
 from videogpt_jax.input.layouts.stored import ArrayRecording, Stored, recordings
@@ -63,7 +64,7 @@ def _read(file, path, name, place, config):
   video_keys, remarks = _videos(keys, config.video_key, path)
   actions = _beside(keys, video_keys, config.action_key, ACTION_KEYS, path)
   labels = _beside(keys, video_keys, '', LABEL_KEYS, path)
-  masks = _masks(file)
+  masks = _masks(keys)
   entries, skipped = [], []
   for key in video_keys:
     split = place.split or next((masks[part] for part in key.split('/') if part in masks), None)
@@ -76,7 +77,7 @@ def _read(file, path, name, place, config):
     except BrokenRecordingError as error:
       skipped.append(Skipped(f'{name}:{key}', str(error)))
       continue
-    own, label = (file[near[key]][()] if key in near else None for near in (actions, labels))
+    own, label = (keys[near[key]][()] if key in near else None for near in (actions, labels))
     for i, recording in enumerate(found):
       if 'N' in recording.axes:
         entry = Entry(recording, split, _text(label, i), None if own is None else own[i])
@@ -106,7 +107,7 @@ def _arrays(file) -> dict[str, h5py.Dataset]:
 
   def visit(key, item):
     if isinstance(item, h5py.Dataset) and item.shape is not None:  # h5py.Empty
-      found[key] = item
+      found[key] = hdf5_file.array(file, key)
 
   file.visititems(visit)
   return found
@@ -191,13 +192,13 @@ def _nearest(key, keys, usual):
   return None
 
 
-def _masks(file) -> dict[str, str]:
+def _masks(keys) -> dict[str, str]:
   """Returns the split of each group that mask/train, mask/valid and so on name."""
-  masks = file.get('mask')
   found = {}
-  for key in masks if isinstance(masks, h5py.Group) else ():
-    if (split := split_name(key)) and isinstance(masks[key], h5py.Dataset):
-      for group in masks[key][()]:
+  for key, array in keys.items():
+    folder, _, name = key.rpartition('/')
+    if folder == 'mask' and (split := split_name(name)):
+      for group in array[()]:
         found[group.decode() if isinstance(group, bytes) else str(group)] = split
   return found if 'train' in found.values() else {}
 
@@ -212,7 +213,7 @@ def _published(file, path, split) -> Sequence[Entry]:
       f'{path} lacks {first_key}, it has {", ".join(file)}; write train_data, train_idx, test_data '
       'and test_idx'
     )
-  data, begins = file[data_key], file[first_key][()]
+  data, begins = hdf5_file.array(file, data_key), hdf5_file.array(file, first_key)[()]
   if data.dtype != np.uint8 or data.ndim != 4 or data.shape[-1] not in (1, 3):
     raise UserError(
       f'{data_key} in {path} is {data.dtype} {data.shape}; it must be uint8 [frames, height, '

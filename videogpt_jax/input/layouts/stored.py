@@ -231,7 +231,7 @@ def gain(values: np.ndarray) -> float:
 def _open(stored: Stored, changed: int):
   suffix = pathlib.Path(stored.path).suffix.lower()
   if suffix not in ('.npy', '.npz'):
-    return _hdf5(stored.path, changed)[stored.key]
+    return _hdf5_array(_hdf5(stored.path, changed), stored.key)
   with _lock:  # NumPy parses headers with `ast`, which threads must not enter together (gh-106905)
     return _mapped(stored.path, changed) if suffix == '.npy' else _unpacked(stored, changed)
 
@@ -242,6 +242,12 @@ def _hdf5(path, changed):
 
   del changed  # opens a file anew that was written anew
   return h5py.File(path, 'r', rdcc_nbytes=64 << 20)
+
+
+def _hdf5_array(file, key):
+  from videogpt_jax.input.layouts import hdf5_file
+
+  return hdf5_file.array(file, key)
 
 
 @functools.lru_cache(maxsize=256)
