@@ -6,6 +6,7 @@ import signal
 import time
 
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
 from tests.test_main import CONFIG, call
@@ -71,10 +72,17 @@ def begin(command, step):
 
 @pytest.fixture(scope='module')
 def whole(tmp_path_factory):
-  """The losses and scores of a run of two processes that nothing interrupted."""
+  """The losses, scores and state of a run of two processes that nothing interrupted."""
   workdir = tmp_path_factory.mktemp('whole') / 'run'
   [out, _] = finish(start_two(command(workdir), devices=1))
-  return losses(out), scores(workdir)
+  return losses(out), scores(workdir), state(workdir)
+
+
+def state(workdir):
+  """Every array of the last checkpoint, by item and name."""
+  folder, items = workdir / 'vqvae' / 'checkpoints' / '100', ('params', 'variables', 'training')
+  with ocp.StandardCheckpointer() as reader:
+    return {item: reader.restore(folder / item) for item in items}
 
 
 def scores(workdir):
@@ -94,10 +102,11 @@ def test_a_notice_to_one_process_stops_both_and_nothing_is_lost(tmp_path, whole)
   assert min(rest) == max(first) + 1
   assert first | rest == whole[0]
   np.testing.assert_equal(scores(tmp_path), whole[1])
+  np.testing.assert_equal(state(tmp_path), whole[2])
 
 
 def test_a_process_that_stops_or_is_killed_ends_the_other_which_names_it(tmp_path, whole):
-  """Restarted each time, they end with the same scores."""
+  """Restarted each time, they end with the same parameters, bit for bit, and the same scores."""
   cut, printed = command(tmp_path, checkpoint_every=20), ''
   for how, step in ((signal.SIGSTOP, 5), (signal.SIGKILL, 45)):
     processes, begun = begin(cut, step)
@@ -117,4 +126,5 @@ def test_a_process_that_stops_or_is_killed_ends_the_other_which_names_it(tmp_pat
   assert losses(printed) | losses(resumed) == {**whole[0], **losses(resumed)}
   assert all(loss == whole[0][step] for step, loss in losses(resumed).items())
   np.testing.assert_equal(scores(tmp_path), whole[1])
+  np.testing.assert_equal(state(tmp_path), whole[2])
   assert not (tmp_path / '.hosts').exists()

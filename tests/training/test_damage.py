@@ -2,16 +2,21 @@
 
 import contextlib
 import dataclasses
+import json
 import logging
 import shutil
 import subprocess
 import sys
+import zlib
 from typing import NamedTuple
 
 import jax
 import pytest
+import tensorstore as ts
 from etils import epath
+from flax import nnx
 
+from tests import peak_memory
 from tests.training.test_checkpoint import STAGE, assert_equal, restored, saved, state_at
 from tests.training.tiny import ListLog, data, leaves
 from videogpt_jax import workdir
@@ -102,6 +107,46 @@ def test_where_all_are_damaged_none_is_renamed_and_the_newest_is_named(tmp_path)
   with pytest.raises(UserError, match=rf'{tmp_path}/4 cannot be read, and there is no good one'):
     restored(tmp_path, state_at(0))
   assert sorted(p.name for p in tmp_path.iterdir()) == ['3', '4']
+
+
+def reshaped(item, name, changes, content):
+  """Changes an array's metadata and its only chunk, as Orbax stores them."""
+  stored = ts.KvStore.open({'driver': 'ocdbt', 'base': f'file://{item}/'}).result()
+  metadata = json.loads(stored.read(f'{name}/.zarray').result().value) | changes
+  stored.write(f'{name}/.zarray', json.dumps(metadata).encode()).result()
+  stored.write(f'{name}/{".".join("0" * len(metadata["shape"]))}', content).result()
+
+
+@pytest.mark.parametrize(
+  ('name', 'changes', 'why'),
+  [
+    ('generator/kernel', {'chunks': [1 << 23, 3]}, r'has chunks of \(8388608, 3\)'),
+    ('generator/kernel', {'chunks': [1 << 23, 3], 'shape': [1 << 23, 3]}, 'shape'),
+    ('generator/kernel', {}, 'error while reading'),
+  ],
+)
+def test_arrays_that_claim_more_than_is_stored_are_not_unpacked(name, changes, why, tmp_path):
+  """A few kilobytes that would become 100 MB here, and any number elsewhere."""
+  saved(tmp_path, state_at(3))
+  packed = zlib.compress(bytes(100_000_000), 1)
+  changes = {'compressor': {'id': 'zlib', 'level': 1}} | changes
+  for item in ('params', 'ema_params'):
+    reshaped(tmp_path / '3' / item, name, changes, packed)
+  abstract = STAGE.abstract()[1:]
+  before = peak_memory.megabytes()
+  with pytest.raises(UserError, match=rf'{tmp_path}/3 cannot be read.*{why}'):
+    restore_model(tmp_path, *abstract)
+  assert peak_memory.megabytes() - before < 50
+
+
+def test_a_discriminator_that_claims_more_than_is_stored_is_not_made_room_for(tmp_path):
+  saved(tmp_path, state_at(3))
+  huge, name = {'chunks': [1 << 32, 1], 'shape': [1 << 32, 1]}, 'discriminator/kernel'
+  for item in ('params', 'ema_params'):
+    reshaped(tmp_path / '3' / item, name, huge, b'')
+  only_the_other = nnx.filter_state(STAGE.abstract()[1], nnx.PathContains('generator'))
+  with pytest.raises(UserError, match=r'3 cannot be read.*unpack to 17179869188'):
+    restore_model(tmp_path, only_the_other, STAGE.abstract()[2])
 
 
 @contextlib.contextmanager

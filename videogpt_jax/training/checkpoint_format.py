@@ -1,13 +1,16 @@
 """Contents of one checkpoint: its items, the names of their arrays, and versions of the layout."""
 
+import math
 import re
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
+from etils.epath import Path
 
 from videogpt_jax.errors import UserError
+from videogpt_jax.files import check_unpacked
 from videogpt_jax.training.paths import DISCRIMINATOR, name_of
 from videogpt_jax.training.step import TrainState
 
@@ -73,7 +76,7 @@ def read_items(manager: ocp.CheckpointManager, step: int, likes: dict) -> dict:
   }
   # Orbax restores all or nothing.
   args = {
-    item: ocp.args.StandardRestore(_of_discriminator(manager, step, item) | arrays)
+    item: ocp.args.StandardRestore(_of_discriminator(manager, step, item, arrays) | arrays)
     for item, arrays in wanted.items()
   }
   found = manager.restore(step, args=ocp.args.Composite(**args))
@@ -85,14 +88,32 @@ def read_items(manager: ocp.CheckpointManager, step: int, likes: dict) -> dict:
   return trees
 
 
-def _of_discriminator(manager: ocp.CheckpointManager, step: int, item: str) -> dict:
-  """Returns space for a discriminator, which is stored beside the VQ-VAE that it trains."""
-  stored = ocp.StandardCheckpointHandler().metadata(manager.directory / str(step) / item)
-  return {
-    name: np.empty(array.shape, array.dtype)
-    for name, array in stored.tree.items()
-    if name.startswith(f'{DISCRIMINATOR}/')
-  }
+def _of_discriminator(manager: ocp.CheckpointManager, step: int, item: str, wanted: dict) -> dict:
+  """Returns space for a discriminator, which is stored beside the VQ-VAE that it trains.
+
+  Raises:
+    ValueError: an array of the item claims more than is stored, and reading would make room for it.
+  """
+  folder = manager.directory / str(step) / item
+  stored = ocp.StandardCheckpointHandler().metadata(folder).tree
+  for name, array in stored.items():
+    # A chunk is unpacked as a whole, even where little of it lies in the array.
+    chunk = array.storage.chunk_shape if array.storage else ()
+    if math.prod(chunk or ()) > max(math.prod(array.shape), 1):
+      raise ValueError(f'{item}/{name} of shape {array.shape} has chunks of {chunk}')
+    if name in wanted and tuple(array.shape) != wanted[name].shape:
+      raise ValueError(f'{item}/{name} has shape {array.shape}, not {wanted[name].shape}')
+  of_it = (name for name in stored if name.startswith(f'{DISCRIMINATOR}/') and name not in wanted)
+  beside = {name: stored[name] for name in of_it}
+  if beside:
+    claimed = sum(math.prod(x.shape) * np.dtype(x.dtype).itemsize for x in beside.values())
+    check_unpacked(claimed, _size(folder))
+  return {name: np.empty(x.shape, x.dtype) for name, x in beside.items()}
+
+
+def _size(folder: Path) -> int:
+  """Returns the bytes of all files in a folder."""
+  return sum(_size(child) if child.is_dir() else child.stat().length for child in folder.iterdir())
 
 
 def sums_of(tree) -> dict[str, int]:
