@@ -44,7 +44,7 @@ def run(kind: str, count: int, folder: pathlib.Path) -> Outcome:
     threading.Thread(
       target=lambda out=worker.stdout, put=lines.put: [*map(put, out), put('')], daemon=True
     ).start()
-    patience = 300.0  # for what is loaded first
+    patience = 10 * PATIENCE  # for what is loaded first
     while True:
       try:
         line = lines.get(timeout=patience)

@@ -2,8 +2,10 @@
 
 import contextlib
 import dataclasses
+import functools
 import json
 import logging
+import os
 import shutil
 import subprocess
 import sys
@@ -23,7 +25,7 @@ from videogpt_jax import workdir
 from videogpt_jax.config import Experiment
 from videogpt_jax.errors import UserError
 from videogpt_jax.files import read_json, replace, write_json
-from videogpt_jax.training import tensorboard
+from videogpt_jax.training import failures, tensorboard
 from videogpt_jax.training.checkpoint import Checkpoints, latest_step, restore_model
 from videogpt_jax.training.config import TrainingConfig
 from videogpt_jax.training.fit import fit
@@ -221,6 +223,91 @@ def test_nothing_but_a_line_is_printed_of_a_write_that_fails(tmp_path):
     assert line.startswith(f'checkpoint {step} of {tmp_path} could not be written ('), lines
     assert line.endswith(f'the last good one is {tmp_path}/{5 if step == 6 else 1}')
   assert sorted(p.name for p in tmp_path.iterdir()) == ['1', '5']
+
+
+WRITES = ('mkdir', 'makedirs', 'open', 'rename', 'replace')
+READS = ('exists', 'isdir', 'listdir', 'glob', 'stat')
+
+
+def failing(patch, folder, operations, times):
+  """Makes so many of these operations of Orbax's in a folder raise, as a bucket's do."""
+  system, raised = epath.backend.os_backend, []
+
+  def fail(do, path, *arguments, **options):
+    inside = os.fspath(path).startswith(f'{folder}{os.sep}') or do.__name__ == 'listdir'
+    if inside and len(raised) < times:
+      raised.append(do.__name__)
+      raise ConnectionError('503, try again later')
+    return do(path, *arguments, **options)
+
+  for name in operations:
+    patch.setattr(system, name, functools.partial(fail, getattr(system, name)))
+  return raised
+
+
+@pytest.mark.parametrize('operations', [('mkdir', 'makedirs'), ('open',), ('rename', 'replace')])
+def test_a_file_system_that_raises_is_told_of_and_does_not_hide_later_writes(
+  operations, tmp_path, caplog, monkeypatch
+):
+  logging.getLogger('videogpt_jax').propagate = True
+  with Checkpoints(tmp_path) as checkpoints:
+    checkpoints.save(state_at(1))
+    assert checkpoints.settle()
+    for step in (2, 3):
+      with monkeypatch.context() as patch:
+        raised = failing(patch, tmp_path, operations, times=99)
+        checkpoints.save(state_at(step))
+        assert not checkpoints.settle() or checkpoints.latest_step() == 1
+        assert not failures.writers()  # which would hold up the end of the program
+        assert set(raised) <= set(operations) and raised
+      line = caplog.messages[step - 2]
+      assert line.startswith(f'checkpoint {step} of {tmp_path} could not be written (')
+      assert '503, try again later' in line and line.endswith(f'the last good one is {tmp_path}/1')
+    assert len(caplog.messages) == 2
+    checkpoints.save(state_at(3))
+    assert checkpoints.settle() and checkpoints.latest_step() == 3
+  assert_equal(restored(tmp_path, state_at(0)), state_at(3))
+  assert sorted(p.name for p in tmp_path.iterdir()) == ['1', '3']
+
+
+@pytest.mark.parametrize(('times', 'opens'), [(3, True), (10_000, False)])
+def test_a_folder_that_cannot_be_opened_again_is_tried_for_a_while(
+  times, opens, tmp_path, caplog, monkeypatch
+):
+  """Nothing works, for a moment or for long: the bucket is gone."""
+  logging.getLogger('videogpt_jax').propagate = True
+  monkeypatch.setattr('videogpt_jax.training.checkpoint.REOPENING', (0.01, 0.01))
+  with contextlib.suppress(UserError), Checkpoints(tmp_path) as checkpoints:
+    checkpoints.save(state_at(1))
+    assert checkpoints.settle()
+    with monkeypatch.context() as patch:
+      assert failing(patch, tmp_path, (*WRITES, *READS), times) == []
+      if opens:
+        checkpoints.save(state_at(2))
+        checkpoints.settle()
+      else:
+        with pytest.raises(UserError, match=rf'last good one is {tmp_path}/1; the folder cannot'):
+          checkpoints.save(state_at(2))
+          checkpoints.settle()
+    if opens:
+      [line] = caplog.messages
+      assert line.endswith(f'the last good one is {tmp_path}/1')
+      checkpoints.save(state_at(3))
+  assert latest_step(tmp_path) == (3 if opens else 1)
+
+
+@pytest.mark.parametrize(('times', 'ends'), [(1, False), (10_000, True)])
+def test_the_last_write_is_tried_twice_where_the_file_system_raises(
+  times, ends, tmp_path, monkeypatch
+):
+  mesh = make_mesh(MeshConfig(), jax.devices()[:1])
+  config = TrainingConfig(steps=1, batch_size=8, evaluate_batches=1)
+  failing(monkeypatch, tmp_path, ('rename', 'replace'), times)
+  with contextlib.ExitStack() as told, Checkpoints(tmp_path) as checkpoints:
+    if ends:
+      told.enter_context(pytest.raises(UserError, match='step 1 could not be saved'))
+    fit(STAGE, config, data(), mesh, checkpoints, ListLog('generator/loss'))
+  assert latest_step(tmp_path) == (None if ends else 1)
 
 
 class Disk(NamedTuple):

@@ -8,6 +8,8 @@ import logging
 import math
 import os
 import shutil
+import threading
+import time
 
 import jax
 import jax.numpy as jnp
@@ -38,6 +40,9 @@ log = logging.getLogger(__name__)
 KEEP = 2
 """Default number of checkpoints of a stage that are kept, the newest ones."""
 
+REOPENING = (1.0, 5.0, 25.0)
+"""Seconds after which a folder is tried again that cannot be opened after a failed write."""
+
 
 class Checkpoints:
   """The checkpoints of one stage in a folder.
@@ -50,6 +55,7 @@ class Checkpoints:
     self.directory, self.keep = _absolute(directory), keep
     self._written: int | None = None  # the step whose write may not have finished
     self._unchecked: set[int] = set()
+    self._writers: set[threading.Thread] = set()  # of that write
     self._folder: int | None = None  # its file descriptor, but for a bucket
     self._quiet = failures.quiet('orbax')
     self._open()
@@ -157,11 +163,13 @@ class Checkpoints:
       written['good'] = False
       self._unchecked.add(step)
     args = ocp.args.Composite(**items, format=ocp.args.JsonSave(written))
-    self._written = step
+    self._written, before = step, failures.writers()
     try:
       self._check_space(state)
       self.manager.save(step, args=args, force=True)
+      self._writers = failures.writers() - before
     except Exception as error:
+      self._writers = failures.writers() - before
       self._report(error)
 
   def _check_space(self, state: TrainState):
@@ -190,15 +198,21 @@ class Checkpoints:
     """Opens the folder anew, so that the manager forgets the step that it counts as saved."""
     step, self._written = self._written, None
     newest = self.newest()
+    failures.cancel(self._writers)
     failures.settle()
     with contextlib.suppress(Exception):
       self.manager.close()
     reason = ' '.join(str(error).split())[:200]
     told = f'checkpoint {step} of {self.directory} could not be written ({reason}); the last good '
-    try:
-      self._open()
-    except OSError as error:
-      raise UserError(f'{told}one is {newest}; the folder cannot be opened ({error})') from error
+    for pause in (*REOPENING, None):
+      try:
+        self._open()
+        break
+      except Exception as error:  # of any file system
+        if pause is None:
+          why = ' '.join(str(error).split())[:200]
+          raise UserError(f'{told}one is {newest}; the folder cannot be opened ({why})') from error
+        time.sleep(pause)
     failures.settle()  # what cleans up in the new one
     log.warning('%sone is %s', told, self.newest())
 

@@ -8,7 +8,9 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+
+from orbax.checkpoint._src.futures import future
 
 PATIENCE = 60.0
 """Seconds that the other parts of a write may take to end after one has failed."""
@@ -49,6 +51,19 @@ def quiet(library: str) -> Iterator[None]:
       logging.getLogger(name).removeFilter(wanted)
 
 
+def writers() -> set[threading.Thread]:
+  """Returns the threads in which Orbax writes."""
+  return {t for t in threading.enumerate() if type(t).__module__.startswith('orbax.')}
+
+
+def cancel(threads: Iterable[threading.Thread]):
+  """Ends the other parts of a write that has failed: some would wait for it, for minutes."""
+  for thread in threads:
+    with contextlib.suppress(Exception):  # private, and may be another in the next version
+      thread.cancel()
+      future.set_signals(thread._receive_signals, operation_id=thread._operation_id)
+
+
 def settle(patience: float = PATIENCE):
   """Waits until no thread of Orbax writes.
 
@@ -56,8 +71,7 @@ def settle(patience: float = PATIENCE):
   would fill folders that are being removed, and make the next write fail.
   """
   until = time.monotonic() + patience
-  for thread in threading.enumerate():
-    if type(thread).__module__.startswith('orbax.'):
-      # Not its own `join`, which raises what the thread has met.
-      threading.Thread.join(thread, max(until - time.monotonic(), 0))
+  for thread in writers():
+    # Not its own `join`, which raises what the thread has met.
+    threading.Thread.join(thread, max(until - time.monotonic(), 0))
   gc.collect()  # asyncio tells of failures that nobody has asked for when they are freed
