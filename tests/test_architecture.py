@@ -28,7 +28,7 @@ ROOMS = [
 OWNERS = {
   'tensorflow': {'input', 'training/tensorboard.py'},
   'tensorflow_datasets': {'input'},
-  'orbax': {f'training/{x}.py' for x in ('checkpoint', 'checkpoint_format', 'damage', 'failures')},
+  'orbax': {'training/checkpoint.py', 'training/checkpoint_format.py', 'training/damage.py'},
   'optax': {'training/optimizer.py'},
   'clu': {'training/tensorboard.py'},
   'torch': set(),

@@ -8,7 +8,6 @@ import logging
 import math
 import os
 import shutil
-import threading
 import time
 
 import jax
@@ -55,7 +54,6 @@ class Checkpoints:
     self.directory, self.keep = _absolute(directory), keep
     self._written: int | None = None  # the step whose write may not have finished
     self._unchecked: set[int] = set()
-    self._writers: set[threading.Thread] = set()  # of that write
     self._folder: int | None = None  # its file descriptor, but for a bucket
     self._quiet = failures.quiet('orbax')
     self._open()
@@ -64,6 +62,8 @@ class Checkpoints:
     options = ocp.CheckpointManagerOptions(
       preservation_policy=_LatestAndGood(self.keep, self._unchecked),
       enable_async_checkpointing=True,
+      # In the background, what fails to make a folder leaves threads that wait for it for minutes.
+      async_options=ocp.AsyncOptions(create_directories_asynchronously=False),
       cleanup_tmp_directories=True,
     )
     self.manager = ocp.CheckpointManager(self.directory, options=options)
@@ -163,13 +163,11 @@ class Checkpoints:
       written['good'] = False
       self._unchecked.add(step)
     args = ocp.args.Composite(**items, format=ocp.args.JsonSave(written))
-    self._written, before = step, failures.writers()
+    self._written = step
     try:
       self._check_space(state)
       self.manager.save(step, args=args, force=True)
-      self._writers = failures.writers() - before
     except Exception as error:
-      self._writers = failures.writers() - before
       self._report(error)
 
   def _check_space(self, state: TrainState):
@@ -198,7 +196,6 @@ class Checkpoints:
     """Opens the folder anew, so that the manager forgets the step that it counts as saved."""
     step, self._written = self._written, None
     newest = self.newest()
-    failures.cancel(self._writers)
     failures.settle()
     with contextlib.suppress(Exception):
       self.manager.close()

@@ -8,9 +8,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterable, Iterator
-
-from orbax.checkpoint._src.futures import future
+from collections.abc import Iterator
 
 PATIENCE = 60.0
 """Seconds that the other parts of a write may take to end after one has failed."""
@@ -54,14 +52,6 @@ def quiet(library: str) -> Iterator[None]:
 def writers() -> set[threading.Thread]:
   """Returns the threads in which Orbax writes."""
   return {t for t in threading.enumerate() if type(t).__module__.startswith('orbax.')}
-
-
-def cancel(threads: Iterable[threading.Thread]):
-  """Ends the other parts of a write that has failed: some would wait for it, for minutes."""
-  for thread in threads:
-    with contextlib.suppress(Exception):  # private, and may be another in the next version
-      thread.cancel()
-      future.set_signals(thread._receive_signals, operation_id=thread._operation_id)
 
 
 def settle(patience: float = PATIENCE):
