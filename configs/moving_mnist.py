@@ -5,8 +5,9 @@
 
 T8 and T9: latent 4x16x16, no attention in the VQ-VAE, 512 codes of 64 dimensions; prior of 192
 dimensions and 384 MLP units (the text says 384 hidden features). VideoGPT-Paper as released has no
-Moving MNIST; its learning rate of the VQ-VAE is 3e-4 by default (T8: 7e-4). Data: data/cards/moving_mnist.md. Steps: 20k, then 80k. Planned cost (counted, see
-docs/paper.md; not measured): 1.3 hours of one v5e chip.
+Moving MNIST; its learning rate of the VQ-VAE is 3e-4 by default (T8: 7e-4). Data:
+data/cards/moving_mnist.md. Steps: 20k, then 80k. Planned cost (counted, see docs/paper.md; not
+measured): 1.3 hours of one v5e chip.
 """
 
 from configs import paper

@@ -7,9 +7,8 @@ T8 and T9: as BAIR with 16 layers, latent 8x32x32. T9's 3x64x64 is one frame of 
 VideoGPT-Paper's encoder takes 1, 2 or 4 frames, and its 64 numbers are the 4-dimensional actions of
 16 frames, one vector a clip for the norms (both deduced; the released code has no RoboNet). Its
 defaults are a learning rate of 3e-4 for the VQ-VAE (T8: 7e-4), 200k steps of the prior, 8 layers
-and a ResNet of 576 units (T9: 512). Data:
-data/cards/robonet.md. Steps: 100k, then 150k. Planned cost (counted, see docs/paper.md; not
-measured): 5.1 days of one v5e chip.
+and a ResNet of 576 units (T9: 512). Data: data/cards/robonet.md. Steps: 100k, then 150k. Planned
+cost (counted, see docs/paper.md; not measured): 5.1 days of one v5e chip.
 """
 
 from configs import paper

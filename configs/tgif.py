@@ -6,8 +6,8 @@
 Latent 4x32x32; T9's cross-entropy is 2.87 nats per code on training and 2.86 on test data. The
 models are those of UCF-101; VideoGPT-Paper as released has no TGIF, and its defaults are a learning
 rate of 3e-4 for the VQ-VAE (T8: 7e-4) and 200k steps of the prior. Data: data/cards/tgif.md. Steps:
-100k, then 600k (T9). Planned cost (counted, see docs/paper.md; not measured): 24 days of
-one v5e chip.
+100k, then 600k (T9). Planned cost (counted, see docs/paper.md; not measured): 24 days of one v5e
+chip.
 """
 
 from configs import paper

@@ -5,10 +5,10 @@
 
 The paper has samples and no score. T8 and T9: latent 8x32x32, 16 layers, a clip's actions as one
 vector for the norms. VideoGPT-Paper's defaults are a learning rate of 3e-4 for the VQ-VAE (T8:
-7e-4), 200k steps of the prior and 8 layers. The table's 315 is taken to be 15 actions of 21 numbers, as BAIR's 64 is 16 of
-4: so an action has 21 here. Set config.prior.action_dim to that of your recording. Data:
-data/cards/vizdoom.md. Steps: 100k, then 150k. Planned cost (counted, see docs/paper.md; not
-measured): 4.6 days of one v5e chip.
+7e-4), 200k steps of the prior and 8 layers. The table's 315 is taken to be 15 actions of 21
+numbers, as BAIR's 64 is 16 of 4: so an action has 21 here. Set config.prior.action_dim to that of
+your recording. Data: data/cards/vizdoom.md. Steps: 100k, then 150k. Planned cost (counted, see
+docs/paper.md; not measured): 4.6 days of one v5e chip.
 """
 
 from configs import paper

@@ -6,8 +6,8 @@
 The paper has samples and no score. T8 and T9: latent 8x32x32, 16 layers, a clip's actions as one
 vector for the norms. VideoGPT-Paper's defaults are a learning rate of 3e-4 for the VQ-VAE (T8:
 7e-4), 200k steps of the prior and 8 layers. Actions are one-hot over 8 combinations of buttons; the
-card explains the table's 60. Data: data/cards/vizdoom.md. Steps: 100k, then 150k. Planned cost (counted, see
-docs/paper.md; not measured): 4.6 days of one v5e chip.
+card explains the table's 60. Data: data/cards/vizdoom.md. Steps: 100k, then 150k. Planned cost
+(counted, see docs/paper.md; not measured): 4.6 days of one v5e chip.
 """
 
 from configs import paper
