@@ -109,6 +109,8 @@ def test_sample_writes_videos_of_the_class_asked_for_and_goes_on_from_one(finish
   assert all(video['log_likelihood_nats'] < 0 for video in told['videos'])
   assert told['settings']['best_of'] == 2 and told['settings']['class_label'] == '7'
   assert 'compiling the sampler of later clips' in done.stderr
+  for stage in ('vqvae', 'prior'):
+    assert f'{stage}: the last checkpoint, step 4\n' in done.stdout
   with av.open(str(out / 'samples' / '0001.mp4')) as container:
     assert len(list(container.decode(video=0))) == 6
 

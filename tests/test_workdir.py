@@ -84,3 +84,13 @@ def test_a_bucket_that_fails_is_told_of_in_one_line(monkeypatch):
       write()
   monkeypatch.undo()
   assert workdir.read_experiment(path) == experiment
+
+
+def test_the_checkpoint_in_use_is_told_the_best_where_one_is_kept(tmp_path):
+  for folder in ('vqvae/checkpoints/4', 'prior/checkpoints/9', 'prior/best/7'):
+    (tmp_path / folder).mkdir(parents=True)
+  assert workdir.in_use(epath.Path(tmp_path)) == [
+    'vqvae: the last checkpoint, step 4',
+    'prior: the best checkpoint, step 7',
+  ]
+  assert workdir.in_use(epath.Path(tmp_path / 'model.ckpt')) == []

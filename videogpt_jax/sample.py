@@ -74,6 +74,8 @@ def main(argv: Sequence[str]):
   mesh = make_mesh(MeshConfig(tensor=_TENSOR.value))
   cli.announce_devices()
   model = load_videogpt(path, mesh)
+  for line in workdir.in_use(path):
+    print(line)
   for warning in workdir.unfinished(path):
     print(f'warning: {warning}')
   samples = draw.draw(model, config, _SEED.value, **given(model))

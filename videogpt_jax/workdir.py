@@ -231,6 +231,22 @@ def unfinished(path: Path) -> list[str]:
   return found
 
 
+def in_use(path: Path) -> list[str]:
+  """Returns a line for each model of a workdir: the checkpoint in use; none for a file."""
+  found = []
+  for stage in TRAINED if path.is_dir() else ():
+    folder = _checkpoints_in_use(path, stage)
+    if (step := latest_step(folder)) is not None:
+      kind = 'the best' if folder == best_of(path, stage) else 'the last'
+      found.append(f'{stage}: {kind} checkpoint, step {step}')
+  return found
+
+
+def _checkpoints_in_use(path: Path, stage: str) -> Path:
+  kept = _holds_checkpoints(best_of(path, stage))
+  return best_of(path, stage) if kept else checkpoints_of(path, stage)
+
+
 def settings_of(experiment: Experiment, stage: str) -> dict[str, Any]:
   """Returns what the outputs of sample or evaluate depend on."""
   everything = dataclasses.asdict(experiment)
@@ -272,6 +288,4 @@ def restore(
     UserFileError: nothing is trained there, or `path` is no workdir.
   """
   check_trained(path, stage)
-  kept = _holds_checkpoints(best_of(path, stage))
-  folder = best_of(path, stage) if kept else checkpoints_of(path, stage)
-  return restore_model(folder, params, variables, mesh)
+  return restore_model(_checkpoints_in_use(path, stage), params, variables, mesh)

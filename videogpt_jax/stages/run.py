@@ -246,12 +246,17 @@ class _Run:
   def sample(self):
     config, seed = self.experiment.sample, self.experiment.seed
     self.say(f'sample: {config.num} videos; loading the models')
+    self._say_in_use()
     model = load_videogpt(self.path, self.mesh)
     samples = draw.draw(model, config, seed, conditions=self._held_out_conditions(config.num))
     if self.primary:
       draw.write(samples, self.path, config, seed, frame_rate=model.cut.frame_rate)
       record_metrics(self.path, {'sample_seconds_per_clip': samples.seconds_per_clip})
       workdir.mark_finished(self.path, self.experiment, 'sample')
+
+  def _say_in_use(self):
+    for line in workdir.in_use(self.path):
+      self.say(line)
 
   def _held_out_conditions(self, n: int) -> dict:
     """Returns the first frames, actions and classes of held-out clips, where a prior needs them."""
@@ -269,6 +274,7 @@ class _Run:
 
   def evaluate(self):
     self.say('evaluate: every held-out clip; loading and compiling the models')
+    self._say_in_use()
     model = load_videogpt(self.path, self.mesh)
     dataset = self.experiment.dataset
     test = self._data(self.experiment.prior_training, dataset, dataset, 'test').test

@@ -33,6 +33,7 @@ from videogpt_jax.sampling.settings import SamplingSettings
 from videogpt_jax.stages import held_out
 from videogpt_jax.stages.scored import Scored, check_clips, scored
 from videogpt_jax.tokenizer import Tokenizer
+from videogpt_jax.training.logging import say
 from videogpt_jax.training.sharding import MeshConfig, make_mesh
 from videogpt_jax.videogpt import VideoGPT
 
@@ -92,6 +93,8 @@ def score_model(of: Scored, scoring: Scoring, with_samples: bool = True) -> dict
     UserFileError: nothing is trained there.
     UserError: its data set has not the model's clips, or too few for the protocol.
   """
+  for line in workdir.in_use(Path(of.place)):
+    say(line)
   model, experiment = load_model(of.place), of.experiment
   if of.stated:
     check_clips(model, experiment)
