@@ -54,6 +54,7 @@ class Checkpoints:
     self.directory, self.keep = _absolute(directory), keep
     self._written: int | None = None  # the step whose write may not have finished
     self._unchecked: set[int] = set()
+    self._failed = False  # whether a write has
     self._folder: int | None = None  # its file descriptor, but for a bucket
     self._quiet = failures.quiet('orbax')
     self._open()
@@ -110,7 +111,8 @@ class Checkpoints:
   def __exit__(self, *exception):
     self.settle()
     self.manager.close()
-    failures.settle()
+    if self._failed:
+      failures.settle()
     self._close_folder()
     self._quiet.__exit__(None, None, None)
 
@@ -194,7 +196,7 @@ class Checkpoints:
 
   def _report(self, error: Exception):
     """Opens the folder anew, so that the manager forgets the step that it counts as saved."""
-    step, self._written = self._written, None
+    step, self._written, self._failed = self._written, None, True
     newest = self.newest()
     failures.settle()
     with contextlib.suppress(Exception):
