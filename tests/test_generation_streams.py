@@ -30,7 +30,11 @@ def videogpt(alone, history=2, **changes):
   return VideoGPT(tokenizer, trained(prior), prior.config)
 
 
-@pytest.fixture(scope='module', params=[False, True], ids=['all', 'first alone'])
+@pytest.fixture(
+  scope='module',
+  params=[pytest.param(False, marks=pytest.mark.slow), True],
+  ids=['all', 'first alone'],
+)
 def gpt(request):
   return videogpt(request.param)
 
@@ -93,6 +97,7 @@ def test_nothing_is_encoded_again_and_all_is_compiled_beforehand(monkeypatch, ca
   assert not [r for r in caplog.records if r.getMessage().startswith('Compiling jit(run)')]
 
 
+@pytest.mark.slow
 def test_eight_devices_make_the_stream_of_one():
   gpt = videogpt(True)
   request = gpt.request(10, num_frames=12, actions=ACTIONS[:, :12], frames=FRAMES[:, :1])

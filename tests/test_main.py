@@ -219,6 +219,7 @@ def test_a_folder_of_something_else_is_refused_and_left_alone(tmp_path):
   assert [file.name for file in tmp_path.iterdir()] == ['letter.txt']
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_goes_on(tmp_path):
   """Killed once a checkpoint is on disk, then run again."""
   workdir = tmp_path / 'run'

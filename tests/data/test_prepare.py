@@ -49,6 +49,7 @@ def _assert_content(path):
   assert _brightness(batch['video']) == [[0, 1, 2, 3, 4]]
 
 
+@pytest.mark.slow
 def test_the_program_makes_shards_that_the_pipeline_reads(source, tmp_path):
   out = tmp_path / 'out'
   command = [sys.executable, 'data/prepare.py', f'--source={source}', f'--out={out}', '--workers=2']

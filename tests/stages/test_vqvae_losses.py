@@ -209,6 +209,7 @@ def test_a_perceptual_distance_is_none_for_equal_videos_and_grows_with_blur(kind
   assert (little > 0).all() and (little < much).all() and (much <= 4).all()
 
 
+@pytest.mark.slow
 def test_a_perceptual_loss_is_added_and_its_network_stays():
   network = trained(perceptual.FeatureDistance(i3d.I3D(rngs=nnx.Rngs(0))))
   config = LossConfig(perceptual='i3d', perceptual_weight=0.5)

@@ -56,6 +56,7 @@ def test_its_prior_resumes_with_its_optimiser(folder, expected):
   assert kept == {'2', '4'}
 
 
+@pytest.mark.slow
 def test_a_prior_trains_on_its_shards(folder):
   shutil.rmtree(folder / 'run' / 'prior')
   on_codes = dataclasses.replace(EXPERIMENT, prior_codes=str(folder / 'codes'))
