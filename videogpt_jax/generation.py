@@ -186,7 +186,8 @@ class _Chunk:
     if self.windows.streams:
       decoder, few = self._decoder(), codes[: programs.at_once(self.m, self.generator.shares)]
       decoder(few)
-      decoder(few[:, self.windows.shared_latents :])
+      if len(self.windows.starts) > 1:
+        decoder(few[:, self.windows.shared_latents :])
     else:
       self._videos(codes, programs.videos.lower).compile()
 

@@ -59,7 +59,7 @@ def plan(spec: CodeSpec, prior: PriorConfig, num_frames: int, continues: bool = 
   if num_frames < 1:
     raise UserError(f'num_frames ({num_frames}) must be at least 1')
   if num_frames <= clip and not continues:
-    return Windows(clip, 0, 0, (0,), streams)
+    return Windows(clip, 0, 0, (0,))
   enough = next(n for n in range(t + 1) if spec.frames(n) >= n_cond_frames)
   latents = max(t // 2, enough)
   shared = spec.frames(latents)
