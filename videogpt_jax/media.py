@@ -18,6 +18,9 @@ from videogpt_jax import files
 GAP = 2
 """Pixels between the cells of a grid."""
 
+PREVIEW_FPS = 8
+"""Frames a second of what training shows of held-out clips."""
+
 MIN_CELL = 96
 """Width in pixels to which smaller videos are enlarged for viewing, by a whole factor."""
 

@@ -1,5 +1,6 @@
 """report.html: what is in it, that it asks for nothing from elsewhere, that a browser shows it."""
 
+import base64
 import dataclasses
 import html.parser
 import re
@@ -80,6 +81,17 @@ def test_everything_is_on_the_page_and_nothing_is_asked_for(path):
   for piece in ('244 to 314', 'Protocol all: all clips, seed 3', '5 steps on 1 x &lt;cpu&gt;'):
     assert piece in text
   assert 'vqvae.n_hiddens' in text and '240' in text  # the default that it differs from
+
+
+def test_no_file_outside_is_shown_whatever_samples_json_names(path, tmp_path_factory):
+  secret = tmp_path_factory.mktemp('else') / 'secret.mp4'
+  secret.write_bytes(b'secret' * 10)
+  named = [{'file': str(secret), 'log_likelihood_nats': 0.0}] * 4
+  write_json(path / 'samples.json', {'seed': 0, 'videos': named})
+  report.write(path)
+  text = (path / report.FILE).read_text()
+  assert base64.b64encode(secret.read_bytes()).decode() not in text
+  assert len(Reader(text).found['video']) == 3  # those that are the run's
 
 
 def test_a_page_is_loaded_anew_until_the_run_has_ended(path):

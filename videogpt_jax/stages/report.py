@@ -66,7 +66,7 @@ def _samples(path: Path) -> str:
   drawn = read_json(path / 'samples.json', {})
   figures = []
   for i, video in enumerate(drawn.get('videos', [])):
-    file = path / video['file']
+    file = path / 'samples' / f'{i:04d}.mp4'  # whatever else samples.json may name
     if file.exists():
       label = video.get('label')
       caption = f'{i}' if label is None else f'{i}: {label}'

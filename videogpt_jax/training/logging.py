@@ -18,9 +18,6 @@ from videogpt_jax.training.history import History
 FEW_CODES = 0.1
 """Share of the codes that could be in use below which a run warns."""
 
-FPS = 8
-"""Frames a second of the pictures of held-out clips."""
-
 KEPT_EVERY = 10.0
 """Seconds after which a training's times are written down again."""
 
@@ -155,7 +152,7 @@ class RunLog:
     for name, video in videos.items():
       try:
         sheet = media.grid(media.enlarge(video), columns=len(video))
-        media.write_gif(self.workdir / f'{name}.gif', sheet, FPS)
+        media.write_gif(self.workdir / f'{name}.gif', sheet, media.PREVIEW_FPS)
       except OSError as error:  # a full disk, of which saving will tell
         self.warning(f'{name}.gif is not written ({error.strerror or error})')
     self.report()

@@ -22,8 +22,6 @@ from tensorboard.plugins.image import metadata  # noqa: E402
 
 log = logging.getLogger(__name__)
 
-FPS = 8
-
 
 class SummaryWriter(metric_writers.SummaryWriter):
   """clu's writer, which drops videos with a warning; this one writes them as animated GIFs."""
@@ -33,7 +31,7 @@ class SummaryWriter(metric_writers.SummaryWriter):
     values, plugin = {}, {}
     for name, batch in videos.items():
       sheet = media.grid(media.enlarge(batch), columns=len(batch))
-      gif = media.gif(sheet, FPS)
+      gif = media.gif(sheet, media.PREVIEW_FPS)
       height, width = sheet.shape[1:3]
       values[name] = np.array([str(width), str(height), gif], dtype=object)
       plugin[name] = metadata.create_summary_metadata(name, '', converted_to_tensor=True)
