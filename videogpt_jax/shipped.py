@@ -5,7 +5,9 @@ import sys
 
 _PACKAGE = pathlib.Path(__file__).parent
 
-ROOT = next(p for p in (_PACKAGE / 'shipped', _PACKAGE.parent) if (p / 'configs').exists())
+_INSTALLED = _PACKAGE / 'shipped'
+
+ROOT = _INSTALLED if _INSTALLED.exists() else _PACKAGE.parent
 """The folder that holds both."""
 
 
