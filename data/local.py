@@ -81,6 +81,7 @@ def finish(job: Job, listing: Listing, skipped: Sequence[str]) -> Manifest:
   manifest = index_directory(
     job.out,
     class_names=class_names,
+    action_names=listing.action_names and tuple(listing.action_names),
     made_from=made_from,
     skipped=tuple(skipped),
     same_size=True,

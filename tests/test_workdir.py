@@ -36,8 +36,9 @@ def test_a_bucket_can_be_a_workdir():
   workdir.claim(path, experiment)
   workdir.claim(path, experiment)
   assert workdir.read_experiment(path) == experiment
-  workdir.write_class_names(path, ['a', 'b'])
-  assert workdir.class_names(path) == ['a', 'b']
+  workdir.write_names(path, 'classes', ['a', 'b'])
+  assert workdir.names(path, 'classes') == ('a', 'b')
+  assert workdir.names(path, 'actions') == ()
   record_metrics(path, {'psnr': 20})
   workdir.mark_finished(path, experiment, 'sample')
   assert workdir.is_finished(path, experiment, 'sample')

@@ -98,9 +98,9 @@ def load_videogpt(path: str | os.PathLike, mesh: Mesh | None = None) -> VideoGPT
   # It may have been trained with a kernel that this platform lacks.
   config = dataclasses.replace(experiment.prior, attn_backend='auto')
   prior = _restored(_abstract_prior(config, tokenizer.spec), folder, 'prior', mesh)
-  names, data = tuple(workdir.class_names(folder)), experiment.dataset
+  data, names = experiment.dataset, [workdir.names(folder, of) for of in ('classes', 'actions')]
   cut = Cut(data.fps, data.frame_skip, data.fit, data.antialias, workdir.frame_rate(folder))
-  model = VideoGPT(tokenizer, prior, config, names, cut=cut)
+  model = VideoGPT(tokenizer, prior, config, *names, cut=cut)
   return model if mesh is None else model.on_mesh(mesh)
 
 

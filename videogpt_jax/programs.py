@@ -18,6 +18,7 @@ from videogpt_jax.models.past import Past
 from videogpt_jax.models.prior import Prior
 from videogpt_jax.models.trained import Trained
 from videogpt_jax.models.vqvae import VQVAE
+from videogpt_jax.sampling import stream as streams
 from videogpt_jax.sampling.forward import Decoded
 from videogpt_jax.sampling.logits import Controls
 from videogpt_jax.sampling.strategies import STRATEGIES
@@ -35,10 +36,11 @@ def at_once(n: int, shares: int) -> int:
   return min(-(-DECODE_BATCH // shares) * shares, n)
 
 
-def _program(*static: str) -> Callable[[Callable], Callable]:
+def _program(*static: str, donated: tuple[int, ...] = ()) -> Callable[[Callable], Callable]:
   """Compiles a function, giving it the static keyword `mesh`.
 
-  Activations are then shared by the mesh's devices, and results are whole on each of them.
+  Activations are then shared by the mesh's devices, and results are whole on each of them. The
+  memory of `donated` arguments is used for results.
   """
 
   def compiled(f: Callable) -> Callable:
@@ -50,7 +52,7 @@ def _program(*static: str) -> Callable[[Callable], Callable]:
       return jax.lax.with_sharding_constraint(result, NamedSharding(mesh, PartitionSpec()))
 
     del run.__wrapped__  # whose signature, without `mesh`, jit would look at
-    return jax.jit(run, static_argnames=('mesh', *static))
+    return jax.jit(run, static_argnames=('mesh', *static), donate_argnums=donated)
 
   return compiled
 
@@ -155,3 +157,48 @@ def draw(
   keys = jax.random.wrap_key_data(keys)
   condition = module.condition(conditions)
   return STRATEGIES[strategy](module, look_up, condition, keys, controls, given, with_logits)
+
+
+@_program()
+def begin_stream(prior: Trained[Prior], like: jax.Array, controls: Controls) -> streams.Stream:
+  """Returns a stream without a frame for each row of `like`, for drawing by `controls`."""
+  return streams.begin(prior.module(), len(like), controls.guidance is not None)
+
+
+@_program('strategy', donated=(6,))
+def draw_latent_frame(
+  prior: Trained[Prior],
+  vqvae: Trained[VQVAE],
+  keys: jax.Array,
+  controls: Controls,
+  conditions: Conditions,
+  angles: jax.Array,
+  stream: streams.Stream,
+  *,
+  strategy: str = 'sequential',
+) -> tuple[streams.Drawn, streams.Stream]:
+  """Draws the next latent frame of each stream; see `streams.draw`.
+
+  Args:
+    keys: uint32 [n 2], data of PRNG keys.
+    conditions: by name, of this latent frame, see `Conditioners.latent_frame`.
+  """
+  module, look_up = prior.module(), vqvae.module().codebook.lookup
+  condition = module.conditioners.latent_frame(conditions)
+  keys = jax.random.wrap_key_data(keys)
+  return streams.draw(module, look_up, condition, keys, controls, angles, stream, strategy)
+
+
+@_program(donated=(4,))
+def feed_latent_frame(
+  prior: Trained[Prior],
+  vqvae: Trained[VQVAE],
+  conditions: Conditions,
+  angles: jax.Array,
+  stream: streams.Stream,
+  codes: jax.Array,
+) -> streams.Stream:
+  """Returns the streams with given latent frames int32 [n 1 h w]; see `streams.feed`."""
+  module, look_up = prior.module(), vqvae.module().codebook.lookup
+  condition = module.conditioners.latent_frame(conditions)
+  return streams.feed(module, look_up, condition, angles, stream, codes)

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from videogpt_jax import programs, readers
+from videogpt_jax import programs, readers, world
 from videogpt_jax.errors import UserError
 from videogpt_jax.generation import Generator
 from videogpt_jax.models.conditioners import Array, axes, check_conditions
@@ -24,12 +24,13 @@ from videogpt_jax.sampling.request import Callbacks, Generated, Request
 from videogpt_jax.sampling.settings import SamplingSettings, make_settings
 from videogpt_jax.tokenizer import Tokenizer
 from videogpt_jax.training.sharding import shard, shardings
+from videogpt_jax.world import Start, World
 
 
 @functools.partial(
   jax.tree_util.register_dataclass,
   data_fields=['vqvae', 'prior'],
-  meta_fields=['config', 'class_names', 'mesh', 'cut'],
+  meta_fields=['config', 'class_names', 'action_names', 'mesh', 'cut'],
 )
 @dataclasses.dataclass(frozen=True)
 class VideoGPT:
@@ -42,6 +43,7 @@ class VideoGPT:
     prior: the prior's network.
     config: of the prior.
     class_names: names of the classes, or () where they are only numbered.
+    action_names: of the choices, where actions are one-hot; else ().
     mesh: devices that share the model and the videos; None for one device. See `on_mesh`.
     cut: how clips were cut from recordings for training; files given to it are cut so too.
   """
@@ -50,6 +52,7 @@ class VideoGPT:
   prior: Trained[Prior]
   config: PriorConfig
   class_names: tuple[str, ...] = ()
+  action_names: tuple[str, ...] = ()
   mesh: Mesh | None = None
   cut: readers.Cut = dataclasses.field(default_factory=readers.Cut)
 
@@ -208,6 +211,65 @@ class VideoGPT:
     """Compiles all that `generate` runs for this request, so that it starts at once."""
     self.generator.compile(request, callbacks)
 
+  def play(
+    self,
+    frames: Any = None,
+    seed: int = 0,
+    *,
+    n: int = 1,
+    actions: Any = None,
+    class_label: Any = None,
+    settings: SamplingSettings | None = None,
+    **keywords,
+  ) -> World:
+    """Returns a world that answers action by action and runs on without an end.
+
+    Args:
+      frames: its beginning: float32 [n T H W 3] in [-0.5, 0.5], or [T H W 3] for all rollouts, or a
+        file as for `request`. Its last frames are taken, as many as fill latent frames, and a
+        clip's at most. None begins with nothing.
+      seed: rollout i depends on the seed, i and its actions.
+      n: rollouts.
+      actions: float32 [n T A], or [T A], between these frames.
+      class_label: a class for all rollouts, or one for each.
+      settings: how to draw; or its fields as keywords:
+      **keywords: temperature, top_k, top_p, guidance, strategy; see `SamplingSettings`.
+    Raises:
+      UserError: the model cannot go on without an end, or a value is impossible.
+    """
+    if settings is not None and keywords:
+      raise UserError(f'give settings, or {", ".join(keywords)} as keywords, not both')
+    settings = settings or make_settings({'strategy': 'speculative'} | keywords)
+    world.check_plays(self.generator)
+    start = self._start(n, frames, actions, class_label, seed)
+    return World(self.generator, n, start, settings.settings, self.action_names)
+
+  def _start(self, n: int, frames: Any, actions: Any, class_label: Any, seed: int) -> Start:
+    """Returns how rollouts begin, with files read and as many frames as fit; see `play`."""
+    spec, conditions = self.vqvae.spec, self.conditions(n, class_label)
+    if frames is None:
+      return Start(None, actions, conditions, seed)
+    most = spec.sequence_length
+    take = readers.Take(self.cut, spec.frame_size, most, 1, from_end=True)
+    frames = _for_all(readers.video('frames', frames, take, n), 5, n)
+    n_frames = spec.frames(spec.time_grid.whole_latent_frames(min(frames.shape[1], most)))
+    if not n_frames:
+      spec.latent_frames(frames.shape[1])  # which says what lengths fit
+    if actions is not None:
+      actions = _for_all(readers.actions(actions, self.config.action_dim, n), 3, n)
+      if actions.shape[1] == frames.shape[1] - 1:  # none after the last frame
+        actions = np.pad(actions, [(0, 0), (0, 1), (0, 0)])
+      if actions.shape[1] != frames.shape[1]:
+        raise UserError(f'actions are for {actions.shape[1]} frames, not {frames.shape[1]}')
+      actions = actions[:, -n_frames:]
+    return Start(frames[:, -n_frames:], actions, conditions, seed)
+
   def videos(self, codes: jax.Array) -> jax.Array:
     """Decodes codes int32 [n t h w] as `sample` does: float32 [n T H W 3] in [0, 1]."""
     return programs.videos(self.vqvae, codes, shares=self.generator.shares, mesh=self.mesh)
+
+
+def _for_all(values: Array, n_axes: int, n: int) -> np.ndarray:
+  """Returns values with an axis of rollouts: those of one are for all."""
+  values = np.asarray(values)
+  return values if values.ndim == n_axes else np.repeat(values[None], n, axis=0)

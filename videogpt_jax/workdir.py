@@ -155,17 +155,17 @@ def _holds_checkpoints(folder: Path) -> bool:
   return folder.is_dir() and any(child.name.isdigit() for child in folder.iterdir())
 
 
-def write_class_names(path: Path, names: Sequence[str]):
-  """Writes down the classes' names, so that sampling needs no data set."""
-  write_json(path / 'classes.json', list(names))
+def write_names(path: Path, of: str, names: Sequence[str]):
+  """Writes down the names of 'classes' or 'actions', so that sampling needs no data set."""
+  write_json(path / f'{of}.json', list(names))
 
 
-def class_names(path: Path) -> list[str]:
-  """Returns the classes' names noted in a workdir, or [] where none are."""
-  names = read_json(path / 'classes.json', [])
-  if not all(isinstance(name, str) for name in names):
-    raise UserError(f'{path / "classes.json"} is broken; it must be a list of names; restore it')
-  return names
+def names(path: Path, of: str) -> tuple[str, ...]:
+  """Returns the names of 'classes' or 'actions' noted in a workdir, or () where none are."""
+  found = read_json(path / f'{of}.json', [])
+  if not all(isinstance(name, str) for name in found):
+    raise UserError(f'{path / of}.json is broken; it must be a list of names; restore it')
+  return tuple(found)
 
 
 def write_frame_rate(path: Path, fps: float):

@@ -109,12 +109,16 @@ class Item:
 
 @dataclasses.dataclass(frozen=True)
 class Listing:
-  """All items of a data set, its classes, a number of items per shard, and what was skipped."""
+  """All items of a data set, its classes, a number of items per shard, and what was skipped.
+
+  One-hot actions have names.
+  """
 
   items: Sequence[Item]
   class_names: Sequence[str] | None = None
   items_per_shard: int = 64
   skipped: Sequence[str] = ()
+  action_names: Sequence[str] | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -48,7 +48,8 @@ def list_items(source: str, options: Options) -> Listing:
     )
     for i in range(n)
   ]
-  return Listing(items, class_names=policies if policies[1:] else None)
+  class_names = policies if policies[1:] else None
+  return Listing(items, class_names, action_names=_action_names(source))
 
 
 def read(item: Item, options: Options) -> Iterator[RawClip]:
@@ -146,6 +147,17 @@ class _Explore:
 
   def _hold(self, action, shortest, longest):
     self._action, self._n_left = int(action), int(self._rng.integers(shortest, longest + 1))
+
+
+def _action_names(scenario):
+  """Returns a name for each combination of the scenario's buttons, as `read` orders them."""
+  import vizdoom
+
+  game = vizdoom.DoomGame()
+  game.load_config(_scenario(scenario))
+  buttons = [button.name for button in game.get_available_buttons()]
+  pressed = itertools.product((False, True), repeat=len(buttons))
+  return tuple('+'.join(itertools.compress(buttons, which)) or 'NOTHING' for which in pressed)
 
 
 def _scenario(name):

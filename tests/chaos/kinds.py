@@ -76,7 +76,7 @@ def _write_small(folder):
   from videogpt_jax.training.logging import record_metrics
 
   path = epath.Path(folder)
-  workdir.write_class_names(path, ['a', 'b'])
+  workdir.write_names(path, 'classes', ['a', 'b'])
   workdir.write_frame_rate(path, 8.0)
   workdir.mark_finished(path, _experiment(), 'sample')
   record_metrics(path, {'fvd': 3.0, 'fvd_low': 2.0, 'fvd_high': 4.0})
@@ -89,7 +89,7 @@ def _read_small(folder):
   from videogpt_jax.training import logging
 
   path = epath.Path(folder)
-  workdir.class_names(path)
+  workdir.names(path, 'classes')
   workdir.frame_rate(path)
   workdir.is_finished(path, _experiment(), 'sample')
   summary(path, 1.0)

@@ -175,6 +175,8 @@ def test_vizdoom_records_what_a_random_policy_sees():
   listing = vizdoom.list_items('health_gathering_supreme', Options(n_generated=3))
   assert [item.split for item in listing.items] == ['train'] * 3 + ['test']
   assert listing.class_names is None
+  assert listing.action_names[:4:3] == ('NOTHING', 'TURN_RIGHT+MOVE_FORWARD')
+  assert len(listing.action_names) == 8
   (clip,) = vizdoom.read(listing.items[0], OPTIONS)
   assert len(clip.frames) == 100 and clip.frames[0].shape == (120, 160, 3)
   assert clip.actions.shape == (100, 8) and (clip.actions.sum(1) == 1).all()

@@ -40,6 +40,7 @@ KINDS = {
     'mlp': 'swiglu',
     **SPARSE,
   },
+  'window': {'positions': 'rotary', 'attn_type': 'window', 'attn_window': 1, 'action_dim': 2},
   'class sparse': {'n_classes': 3, **SPARSE},
   'actions sparse': {'action_dim': 2, **SPARSE},
   'frames sparse': {'n_cond_frames': 1, 'n_classes': 3, **SPARSE},

@@ -36,6 +36,7 @@ class Clips:
       asked for is passed on as uint8.
     class_names: names of the labels, or None.
     action_dim: size of an action (A), or None.
+    action_names: of the choices, where actions are one-hot; else ().
     lengths: int [n], number of frames of each recording; None where clips are generated.
     skipped: one line for each recording that cannot be used, with the reason.
     frame_rate: frames a second of most clips, or 0 where it is unknown.
@@ -48,6 +49,7 @@ class Clips:
   lengths: np.ndarray | None = None
   skipped: tuple[str, ...] = ()
   frame_rate: float = 0.0
+  action_names: tuple[str, ...] = ()
 
 
 def resolve(split: str, there: Container[str]) -> str:

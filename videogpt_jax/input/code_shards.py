@@ -91,6 +91,7 @@ def write_codes(
   manifest = index_directory(
     out,
     class_names=splits['train'].class_names,
+    action_names=splits['train'].action_names or None,
     action_dim=splits['train'].action_dim,
     made_from=job | {'first_frames_shape': shape if n_cond_frames else None},
   )

@@ -21,6 +21,7 @@ class DatasetInfo:
     n_train, n_test: number of clips in each split.
     class_names: names of the classes, or None.
     action_dim: size of an action, or None.
+    action_names: of the choices, where actions are one-hot; else ().
     frame_rate: frames a second of most clips, or 0 where it is unknown.
   """
 
@@ -29,6 +30,7 @@ class DatasetInfo:
   class_names: tuple[str, ...] | None = None
   action_dim: int | None = None
   frame_rate: float = dataclasses.field(default=0.0, compare=False)
+  action_names: tuple[str, ...] = ()
 
 
 def describe(config: DatasetConfig) -> DatasetInfo:
@@ -38,7 +40,9 @@ def describe(config: DatasetConfig) -> DatasetInfo:
     UserError: the data is missing, broken or contradictory.
   """
   train, test = open_clips(config, 'train'), open_clips(config, 'test')
-  return DatasetInfo(train.n, test.n, train.class_names, train.action_dim, train.frame_rate)
+  return DatasetInfo(
+    train.n, test.n, train.class_names, train.action_dim, train.frame_rate, train.action_names
+  )
 
 
 def open_clips(config: DatasetConfig, split: str) -> Clips:

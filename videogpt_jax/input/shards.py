@@ -59,6 +59,7 @@ class Manifest:
     made_from: how the shards were made.
     skipped: one line for each recording that could not be used.
     frames_key, actions_key: names of these features.
+    action_names: of the choices, where actions are one-hot, or None.
     same_size: whether all frames are known to have `shape`, as raw ones do anyway.
   """
 
@@ -72,6 +73,7 @@ class Manifest:
   frames_key: str = 'frames'
   actions_key: str = 'actions'
   same_size: bool = False
+  action_names: Sequence[str] | None = None
 
   def totals(self) -> dict[str, dict[str, int]]:
     """Returns the number of clips and frames in each split."""
@@ -150,7 +152,7 @@ def _checked(manifest: Manifest) -> Manifest:
     raise ValueError(f'shape ({manifest.shape}) must be sizes of a frame, or of codes')
   if manifest.action_dim is not None and not 0 < manifest.action_dim < 2**16:
     raise ValueError(f'action_dim ({manifest.action_dim}) must be the size of an action')
-  for name in ('class_names', 'skipped'):
+  for name in ('class_names', 'action_names', 'skipped'):
     texts = getattr(manifest, name) or []
     if not (isinstance(texts, list) and all(isinstance(text, str) for text in texts)):
       raise ValueError(f'{name} must be a list of texts')

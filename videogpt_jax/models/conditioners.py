@@ -87,6 +87,10 @@ class Conditioner(nnx.Module):
     """Returns the part of the condition that values [B ...] give."""
     raise NotImplementedError
 
+  def latent_frame(self, value: jax.Array) -> Condition:
+    """Returns the same for a single latent frame of an endless stream."""
+    return self(value)
+
 
 class ClassConditioner(Conditioner):
   """One-hot classes for the norms."""
@@ -177,6 +181,10 @@ class ActionsConditioner(Conditioner):
     missing = self.t * self.factor - value.shape[1]
     value = jnp.pad(value, [(0, 0), (missing, 0), (0, 0)])
     return Condition(norm=rearrange(value, 'B (t f) A -> B t (f A)', t=self.t))
+
+  def latent_frame(self, value: jax.Array) -> Condition:
+    """Takes the actions [B f A] that lead to the latent frame's f frames: the form is 'before'."""
+    return Condition(norm=rearrange(value, 'B f A -> B 1 (f A)'))
 
 
 class VectorConditioner(Conditioner):
@@ -270,12 +278,24 @@ class Conditioners(nnx.Module):
       UserError: a condition is missing, superfluous or of another shape.
     """
     check_conditions(conditions, self.config, self.spec)
-    parts = [getattr(self, name)(conditions[name]) for name in self.names]
-    norms = [part.norm for part in parts if part.norm is not None]
-    memories = [part.memory for part in parts if part.memory is not None]
-    n = max((norm.shape[1] for norm in norms), default=0)
-    norms = [jnp.broadcast_to(norm, (len(norm), n, norm.shape[2])) for norm in norms]
-    return Condition(
-      jnp.concatenate(norms, axis=-1) if norms else None,
-      jnp.concatenate(memories, axis=1) if memories else None,
-    )
+    return _joined([getattr(self, name)(conditions[name]) for name in self.names])
+
+  def latent_frame(self, conditions: Conditions) -> Condition:
+    """Returns the condition of a single latent frame of an endless stream.
+
+    Args:
+      conditions: as for a clip, but `actions` are [B f A], those that lead to its f frames.
+    """
+    return _joined([getattr(self, name).latent_frame(conditions[name]) for name in self.names])
+
+
+def _joined(parts: list[Condition]) -> Condition:
+  """Joins parts of the norms' condition channel by channel, and memories one after the other."""
+  norms = [part.norm for part in parts if part.norm is not None]
+  memories = [part.memory for part in parts if part.memory is not None]
+  n = max((norm.shape[1] for norm in norms), default=0)
+  norms = [jnp.broadcast_to(norm, (len(norm), n, norm.shape[2])) for norm in norms]
+  return Condition(
+    jnp.concatenate(norms, axis=-1) if norms else None,
+    jnp.concatenate(memories, axis=1) if memories else None,
+  )

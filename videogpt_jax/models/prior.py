@@ -20,6 +20,7 @@ from videogpt_jax.models.attention import (
   choose,
   make_dropout,
   strided_mask,
+  window_mask,
 )
 from videogpt_jax.models.code_factors import code_factors
 from videogpt_jax.models.conditioners import Condition, Conditioners, Conditions
@@ -35,6 +36,8 @@ def attention_mask(config: PriorConfig, latent_shape: Sequence[int]) -> CausalMa
   """Returns which codes attend to which; ValueError if sparse blocks do not tile the grid."""
   if config.attn_type == 'sparse':
     return strided_mask(latent_shape, config.attn_block, config.n_local_blocks)
+  if config.attn_type == 'window':
+    return window_mask(latent_shape, config.attn_window)
   return CausalMask()
 
 

@@ -51,6 +51,23 @@ def rotary_angles(grid: Sequence[int], head_size: int) -> np.ndarray:
   return np.concatenate(angles, axis=1).astype(np.float32)
 
 
+def frame_angles(frame: int, grid: Sequence[int], head_size: int) -> np.ndarray:
+  """Returns the angles [1 P] by which a latent frame's index rotates, for an index of any size.
+
+  Added to the angles of latent frame 0, they are those of `rotary_angles`, up to full turns.
+
+  Args:
+    frame: index of the latent frame, the grid's first axis.
+    grid: (t, h, w), or (t, h, w, n_codebooks); t does not matter.
+    head_size: d.
+  """
+  n_pairs = head_size // 2
+  pairs = n_pairs // len(grid) + (n_pairs % len(grid) > 0)
+  angles = np.zeros((1, n_pairs))
+  angles[0, :pairs] = frame * BASE ** (-np.arange(pairs) / pairs)  # float64: no index is too large
+  return np.mod(angles, 2 * np.pi).astype(np.float32)
+
+
 def rotate(x: jax.Array, angles: jax.Array) -> jax.Array:
   """Rotates channel i together with channel P + i.
 

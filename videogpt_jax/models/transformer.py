@@ -20,7 +20,7 @@ from videogpt_jax.models.norms import NORMS, HeadNorm
 from videogpt_jax.models.placement import constrain
 from videogpt_jax.models.resnet import BLOCKS
 
-ATTENTION_TYPES = ('full', 'sparse')
+ATTENTION_TYPES = ('full', 'sparse', 'window')
 ACTION_FORMS = ('before', 'during', 'clip')
 POSITIONS = ('learnt', 'rotary')
 MLPS = ('gelu', 'swiglu')
@@ -38,6 +38,7 @@ REMAT_POLICIES = {
 MOST = {
   **dict.fromkeys(('hidden_dim', 'head_dim', 'resnet_dim', 'action_dim', 'vector_dim'), 2**16),
   **dict.fromkeys(('n_layers', 'n_heads', 'n_cond_frames', 'n_factors', 'history'), 2**12),
+  'attn_window': 2**12,
   **dict.fromkeys(('mlp_dim', 'n_classes'), 2**20),
 }
 """Sizes beyond all that is trained; more is a fault in a file."""
@@ -53,7 +54,8 @@ class PriorConfig:
     attn_bias: whether attention's output has a bias.
     mlp_dim: hidden units of the feed-forward layer. 0 means 4 * hidden_dim for 'gelu', and for
       'swiglu', which has three products instead of two, the multiple of 8 nearest to 2/3 of that.
-    attn_type: 'full', or 'sparse' for the strided block-sparse mask.
+    attn_type: 'full'; 'sparse' for the strided block-sparse mask; or 'window' for a sliding window.
+    attn_window: latent frames that 'window' reaches back to, the own one included.
     attn_backend: kernel of self-attention, a key of `attention.BACKENDS`; 'auto' chooses by
       platform.
     attn_block, n_local_blocks: block size and local blocks of the sparse mask, see
@@ -91,6 +93,7 @@ class PriorConfig:
   dropout: float = 0.2
   attn_dropout: float = 0.3
   attn_type: str = 'full'
+  attn_window: int = 0
   attn_backend: str = 'auto'
   attn_block: int = 32
   n_local_blocks: int = 4
@@ -118,7 +121,7 @@ class PriorConfig:
       if getattr(self, name) < 1:
         raise UserError(f'prior.{name} ({getattr(self, name)}) must be at least 1')
     counts = ('n_classes', 'action_dim', 'vector_dim', 'n_cond_frames', 'n_factors', 'history')
-    for name in ('head_dim', 'mlp_dim', *counts):
+    for name in ('head_dim', 'mlp_dim', 'attn_window', *counts):
       if getattr(self, name) < 0:
         raise UserError(f'prior.{name} ({getattr(self, name)}) must be 0 (off) or more')
     typed.at_most('prior', self, MOST)
@@ -146,6 +149,11 @@ class PriorConfig:
       if getattr(self, name) not in options:
         raise UserError(f'prior.{name} {getattr(self, name)!r} is not one of {options}')
 
+    if (self.attn_type == 'window') != (self.attn_window > 0):
+      raise UserError(
+        f"prior.attn_window ({self.attn_window}) must be at least 1 with attn_type='window', and 0 "
+        f'without; attn_type is {self.attn_type!r}'
+      )
     check_backend(self.attn_backend, None, self.attn_dropout)
 
   @property

@@ -61,13 +61,16 @@ class Forward:
     mask: the prior's.
     latent_shape: of a clip's codes.
     factors: what the logits stand for.
+    rotate: see `Prior.rotate`.
+    before_first: [D] or [R 1 D], the blocks' input at the first position, without its position.
   """
 
   def __init__(self, prior: Prior, lookup: Lookup, condition: Condition):
     self.prior, self.lookup = for_few_rows(nnx.clone(prior)), lookup
     self.mask, self.latent_shape = prior.mask, prior.codes.latent_shape
-    self.factors = prior.factors
+    self.factors, self.rotate = prior.factors, prior.rotate
     self.norm, self.positions = condition.norm, prior.flat_positions()
+    self.before_first = prior.sos[...]
     self.blocks = [for_few_rows(block) for block in prior.unstacked_blocks()]
     self.memory = [
       b.cross_attn.keys_values(condition.memory) if b.cross else None for b in self.blocks
@@ -76,7 +79,7 @@ class Forward:
   def begin(self, cache: caches.Cache, start: jax.Array, chunk: int) -> Part:
     """Returns the cache as a chunk of that many codes sees it, nothing of its own in it yet."""
     local = caches.empty_local(self.prior.config, cache[0][0].shape[0], chunk)
-    return Part(start, caches.view(cache, self.prior.mask, start, chunk), local)
+    return Part(start, caches.view(cache, self.mask, start, chunk), local)
 
   def empty_cache(self, n_rows: int, length: int) -> caches.Cache:
     """Returns a long cache of zeros."""
@@ -106,7 +109,7 @@ class Forward:
     for block, memory, prefix, own in zip(self.blocks, self.memory, view.cache, local, strict=True):
 
       def attend(q, k, v, prefix=prefix, own=own):
-        q, k = self.prior.rotate(q, k, positions)
+        q, k = self.rotate(q, k, positions)
         own = caches.put(own, (k, v), positions[..., 0] - start)
         updated.append(own)
         return caches.attend(q, prefix, own, admitted)
@@ -128,5 +131,5 @@ class Forward:
     prior, n_codebooks = self.prior, (*self.latent_shape, 1)[3]
     vectors = self.lookup(before, (positions - 1) % n_codebooks)
     x = prior.fc_in(vectors.astype(prior.config.dtype))
-    x = jnp.where((positions == 0)[..., None], prior.sos[...], x) + self.positions[positions]
+    x = jnp.where((positions == 0)[..., None], self.before_first, x) + self.positions[positions]
     return x.astype(prior.config.dtype)

@@ -39,7 +39,7 @@ CHUNK = 64
 """Codes drawn between two merges into the long cache, at most."""
 
 
-class _State(NamedTuple):
+class State(NamedTuple):
   """What passes from one pass to the next.
 
   Attributes:
@@ -59,7 +59,7 @@ class _State(NamedTuple):
   logits: jax.Array | None
 
 
-class _Sizes(NamedTuple):
+class Sizes(NamedTuple):
   """Window W, chunk C and length L."""
 
   window: int
@@ -81,13 +81,13 @@ def decode(
   carry, prefilled = prefill(program)
   B, L = len(keys), program.length
   chunk = chunk_lengths(L, prior.mask)[1] if program.sparse else min(CHUNK, L)
-  sizes = _Sizes(min(WINDOW, chunk), chunk, L)
+  sizes = Sizes(min(WINDOW, chunk), chunk, L)
   logits = None
   if with_logits:
     rest = jnp.zeros((B, L - program.n_prefilled, prior.factors.n_logits))
     logits = jnp.concatenate([*(logits for _, logits in prefilled), rest], axis=1)
   at = jnp.full(B, program.n_prefilled)
-  state = _State(
+  state = State(
     at, jnp.full(B, program.n_given), program.given, carry.log_likelihood, 0 * at, logits
   )
   cache = carry.cache
@@ -102,14 +102,14 @@ def decode(
   return Decoded(state.codes.reshape(shape), state.log_likelihood, logits, state.passes)
 
 
-def _fits(state: _State, sizes: _Sizes, end: int) -> jax.Array:
+def _fits(state: State, sizes: Sizes, end: int) -> jax.Array:
   """Whether a clip is unfinished, and the next chunk of every clip ends at `end` or before."""
   if end == sizes.length:
     return jnp.any(state.settled < end)
   return jnp.max(state.settled) + sizes.chunk <= end
 
 
-def _round(program: Program, sizes: _Sizes, loop: tuple[_State, caches.Cache]):
+def _round(program: Program, sizes: Sizes, loop: tuple[State, caches.Cache]):
   """Runs passes until a clip has come to the end of its chunk; then merges the chunks."""
   state, cache = loop
   W, C, L = sizes
@@ -127,15 +127,15 @@ def _round(program: Program, sizes: _Sizes, loop: tuple[_State, caches.Cache]):
     settled = inner[0].settled
     return jnp.all((settled < ends) | (settled == L)) & jnp.any(settled < L)
 
-  def one_pass(inner):
+  def step(inner):
     state, local = inner
-    return _pass(program, sizes, starts, state, part._replace(local=local))
+    return one_pass(program, sizes, starts, state, part._replace(local=local))
 
-  state, local = jax.lax.while_loop(goes_on, one_pass, (state, part.local))
+  state, local = jax.lax.while_loop(goes_on, step, (state, part.local))
   return state, caches.merge(cache, local, rows)
 
 
-def _pass(program: Program, sizes: _Sizes, starts: jax.Array, state: _State, part):
+def one_pass(program: Program, sizes: Sizes, starts: jax.Array, state: State, part):
   """Takes a window of guesses through the prior: (state, local cache)."""
   W, C, L = sizes
   first = jnp.minimum(state.settled, starts + C - W)
@@ -155,7 +155,7 @@ def _pass(program: Program, sizes: _Sizes, starts: jax.Array, state: _State, par
   settled = first + jnp.minimum(right + 1, W)
   newly = ~kept & (positions < settled[:, None])
   put = jax.vmap(functools.partial(jax.lax.dynamic_update_slice_in_dim, axis=0))
-  return _State(
+  return State(
     settled=settled,
     seen=jnp.maximum(state.seen, first + W),
     codes=put(state.codes, draws, first),

@@ -101,11 +101,10 @@ class _Run:
     for stage in (s for s in workdir.TRAINED if s in stages and self._begins_elsewhere(s)):
       for line in init_from.check(shapes.stage_of(stage, experiment)[0], experiment):
         self.say(line)
-    self.frame_rate, self.class_names = 0.0, None
+    self.data = None
     if self._needs_data(stages):
       self.say('loading TensorFlow and looking at the data set')
-      info = checks.check_data(experiment)
-      self.frame_rate, self.class_names = info.frame_rate, info.class_names or ()
+      self.data = checks.check_data(experiment)
     self._claim(held)
     shared = jax.process_count() > 1 and '://' not in str(path)  # a bucket is too slow for it
     self.watch = held.enter_context(watch.Watch(path / watch.HOSTS if shared else None))
@@ -119,9 +118,10 @@ class _Run:
         for line in workdir.claim(self.path, self.experiment):
           self.say(line)
         watch.clear(self.path / watch.HOSTS)
-        if self.class_names is not None:
-          workdir.write_class_names(self.path, self.class_names)
-          workdir.write_frame_rate(self.path, self.frame_rate)
+        if self.data is not None:
+          workdir.write_names(self.path, 'classes', self.data.class_names or ())
+          workdir.write_names(self.path, 'actions', self.data.action_names)
+          workdir.write_frame_rate(self.path, self.data.frame_rate)
       except UserError as error:
         refusal = error
     if distributed.from_first(refusal is not None):

@@ -4,12 +4,13 @@ import jax
 import numpy as np
 
 from benchmarks.gpu.oracle import oracle
-from videogpt_jax.models.attention import CausalMask, strided_mask
+from videogpt_jax.models.attention import CausalMask, strided_mask, window_mask
 
 MASKS = {
   'all': lambda L: None,
   'causal': lambda L: CausalMask(),
   'strided': lambda L: strided_mask((2, L // 32, 16), 16, 2),
+  'window': lambda L: window_mask((L // 16, 4, 4), 3),
 }
 
 

@@ -48,4 +48,6 @@ def clips(config: DatasetConfig, split: str) -> Clips:
     return clip
 
   class_names = manifest.class_names and tuple(manifest.class_names)
-  return Clips(len(records.lengths), read, class_names, A, skipped=records.skipped)
+  action_names = tuple(manifest.action_names or ())
+  n = len(records.lengths)
+  return Clips(n, read, class_names, A, skipped=records.skipped, action_names=action_names)

@@ -52,8 +52,15 @@ def read_clips(
     return clip
 
   class_names = manifest.class_names and tuple(manifest.class_names)
-  n = len(records.lengths)
-  return Clips(n, read, class_names, A, lengths=records.lengths, skipped=records.skipped)
+  return Clips(
+    len(records.lengths),
+    read,
+    class_names,
+    A,
+    lengths=records.lengths,
+    skipped=records.skipped,
+    action_names=tuple(manifest.action_names or ()),
+  )
 
 
 def _check_choices(records, features, manifest, directory):

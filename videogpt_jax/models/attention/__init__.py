@@ -2,7 +2,7 @@
 
 from videogpt_jax.models.attention.dispatch import BACKENDS, attention, check_backend, choose
 from videogpt_jax.models.attention.dropout import Dropout, make_dropout
-from videogpt_jax.models.attention.masks import CausalMask, strided_mask
+from videogpt_jax.models.attention.masks import CausalMask, strided_mask, window_mask
 
 __all__ = [
   'BACKENDS',
@@ -13,4 +13,5 @@ __all__ = [
   'choose',
   'make_dropout',
   'strided_mask',
+  'window_mask',
 ]

@@ -1,4 +1,4 @@
-"""Masks of attention: causal, and the strided block-sparse layout."""
+"""Masks of attention: causal, the strided block-sparse layout, and a sliding window of frames."""
 
 import dataclasses
 import functools
@@ -91,6 +91,20 @@ def strided_mask(latent_shape: Sequence[int], block: int, n_local_blocks: int) -
   differs = coordinates[:, None] != coordinates[None]
   strided = (differs.sum(-1) <= 1) & ~differs[..., -1] & (col <= row)
   return CausalMask(local | strided, block)
+
+
+def window_mask(latent_shape: Sequence[int], window: int) -> CausalMask:
+  """Returns the mask of a sliding window: codes attend to the last `window` latent frames.
+
+  A code's own latent frame is one of them.
+
+  Args:
+    latent_shape: (t, h, w), or (t, h, w, n_codebooks).
+    window: latent frames.
+  Source: Beltagy et al. 2020 (arXiv 2004.05150), section 3.1, with frames in place of tokens.
+  """
+  row, col = np.indices((latent_shape[0], latent_shape[0]))
+  return CausalMask((col <= row) & (col > row - window), math.prod(latent_shape[1:]))
 
 
 def _tiled_axes(latent_shape: Sequence[int], block: int) -> tuple[int, int]:
