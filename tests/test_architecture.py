@@ -34,6 +34,9 @@ OWNERS = {
   'clu': {'training/tensorboard.py'},
   'torch': set(),
   'pyarrow': {'input/layouts/parquet.py'},
+  'wandb': {'training/trackers/wandb.py'},
+  'mlflow': {'training/trackers/mlflow.py'},
+  'trackio': {'training/trackers/trackio.py'},
 }
 
 MODELS_SEE = {'jax', 'flax', 'einops', 'numpy', 'videogpt_jax'}

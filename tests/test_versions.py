@@ -34,7 +34,7 @@ def test_the_base_and_three_extras_are_all_of_requirements():
 
 
 def test_every_optional_module_has_an_extra_that_brings_it():
-  distributions = {'libtpu': 'jax', 'sklearn': 'scikit-learn'}
+  distributions = {'libtpu': 'jax', 'sklearn': 'scikit-learn', 'mlflow': 'mlflow-skinny'}
   for module, extra in optional.EXTRAS.items():
     names = {name(requirement) for requirement in EXTRAS[extra]}
     assert distributions.get(module, module.replace('_', '-')) in names, module

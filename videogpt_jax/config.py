@@ -28,6 +28,7 @@ from videogpt_jax.sampling import windows
 from videogpt_jax.sampling.settings import SampleConfig
 from videogpt_jax.training.config import TrainingConfig
 from videogpt_jax.training.sharding import MeshConfig
+from videogpt_jax.training.trackers.config import TrackingConfig
 from videogpt_jax.training.vqvae_loss import LossConfig
 
 
@@ -57,6 +58,7 @@ class Experiment:
   mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)
   sample: SampleConfig = dataclasses.field(default_factory=SampleConfig)
   evaluation: EvaluationConfig = dataclasses.field(default_factory=EvaluationConfig)
+  tracking: TrackingConfig = dataclasses.field(default_factory=TrackingConfig)
 
   def __post_init__(self):
     spec = self.codes

@@ -18,6 +18,9 @@ EXTRAS = {
   'vizdoom': 'vizdoom',
   'apache_beam': 'beam',
   'torch': 'torch',
+  'wandb': 'wandb',
+  'mlflow': 'mlflow',
+  'trackio': 'trackio',
 }
 """Extra of pyproject.toml that brings a module."""
 
@@ -29,6 +32,9 @@ NEEDED_BY = {
   'vizdoom': 'recording ViZDoom',
   'beam': '--beam',
   'torch': 'the comparison with PyTorch',
+  'wandb': 'tracking.to=wandb',
+  'mlflow': 'tracking.to=mlflow',
+  'trackio': 'tracking.to=trackio',
 }
 
 TENSORFLOW_PYTHONS = ((3, 11), (3, 13))

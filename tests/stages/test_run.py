@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sys
 import zipfile
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from videogpt_jax import workdir
 from videogpt_jax.config import from_dict
 from videogpt_jax.errors import UserError
 from videogpt_jax.stages import run
+from videogpt_jax.training.trackers.config import TrackingConfig
 
 LEGACY = Path(__file__).parents[1] / 'legacy' / 'workdir.zip'
 
@@ -61,3 +63,13 @@ def test_a_codebook_larger_than_a_steps_latents_is_warned_of(
     run.run(experiment, epath.Path(tmp_path / 'run'), ['vqvae'])
   said = 'warning: the codebook has 257 codes and a step 256 latents'
   assert (said in capsys.readouterr().out) == warns
+
+
+def test_a_tracker_that_is_not_installed_ends_a_run_before_it_trains(tmp_path, monkeypatch):
+  monkeypatch.setattr(run, 'fit', pytest.fail)
+  monkeypatch.setitem(sys.modules, 'mlflow', None)
+  monkeypatch.delitem(sys.modules, 'videogpt_jax.training.trackers.mlflow', raising=False)
+  experiment = from_dict(tiny_config.get_config())
+  tracked = dataclasses.replace(experiment, tracking=TrackingConfig(to='mlflow'))
+  with pytest.raises(UserError, match='to=mlflow needs mlflow'):
+    run.run(tracked, epath.Path(tmp_path / 'run'), ['vqvae'])

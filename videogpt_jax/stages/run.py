@@ -1,6 +1,7 @@
 """The whole job: the stages of an experiment, in order, in one folder."""
 
 import contextlib
+import dataclasses
 import math
 import time
 from collections.abc import Sequence
@@ -18,22 +19,22 @@ from videogpt_jax.input.config import DatasetConfig
 from videogpt_jax.loading import load_videogpt, load_vqvae
 from videogpt_jax.models.conditioners import from_batch
 from videogpt_jax.models.prior import check_attention
-from videogpt_jax.stages import checks, draw, held_out, init_from, report, score, shapes
+from videogpt_jax.stages import checks, draw, held_out, init_from, report, score_samples, shapes
 from videogpt_jax.stages.summary import summary
 from videogpt_jax.stages.train_prior import prior_stage
 from videogpt_jax.tokenizer import Tokenizer
-from videogpt_jax.training import distributed, watch
+from videogpt_jax.training import distributed, trackers, watch
 from videogpt_jax.training.checkpoint import Checkpoints
 from videogpt_jax.training.config import TrainingConfig
 from videogpt_jax.training.fit import fit
 from videogpt_jax.training.interfaces import Data
 from videogpt_jax.training.lock import lock
-from videogpt_jax.training.logging import RunLog, record_metrics, say
+from videogpt_jax.training.logging import RunLog, read_metrics, record_metrics, say
 from videogpt_jax.training.numbers import DivergedError
 from videogpt_jax.training.sharding import check_batch, check_prior, host_share, make_mesh
 from videogpt_jax.training.signals import Signals
 from videogpt_jax.training.step import Stage
-from videogpt_jax.videogpt import VideoGPT
+from videogpt_jax.training.writers import OfStage, Writer
 
 STAGES = ('vqvae', 'prior', 'sample', 'evaluate')
 
@@ -70,12 +71,14 @@ def _run(job: '_Run', stages: Sequence[str], started: float):
   for line in replaced.report():  # each process reads its own clips
     say(line)
   if job.primary:
+    for tracker in job.trackers:
+      OfStage(tracker, 'figures').write_scalars(0, read_metrics(path))
     report.write(path, ended=True)
     say(summary(path, time.monotonic() - started))
 
 
 class _Run:
-  """An experiment in its folder, checked: a method a stage. `held` keeps the folder's lock."""
+  """An experiment in its folder, checked: a method a stage. `held` keeps lock and trackers."""
 
   def __init__(
     self,
@@ -102,6 +105,7 @@ class _Run:
       for line in init_from.check(shapes.stage_of(stage, experiment)[0], experiment):
         self.say(line)
     self.data = None
+    self.trackers: list[Writer] = []
     if self._needs_data(stages):
       self.say('loading TensorFlow and looking at the data set')
       self.data = checks.check_data(experiment)
@@ -122,10 +126,17 @@ class _Run:
           workdir.write_names(self.path, 'classes', self.data.class_names or ())
           workdir.write_names(self.path, 'actions', self.data.action_names)
           workdir.write_frame_rate(self.path, self.data.frame_rate)
+        self._track(held)
       except UserError as error:
         refusal = error
     if distributed.from_first(refusal is not None):
       raise refusal or UserError('process 0 refuses the workdir; its message says why')
+
+  def _track(self, held: contextlib.ExitStack):
+    config, name = self.experiment.tracking, self.experiment.name
+    settings = dataclasses.asdict(self.experiment)
+    warn = lambda line: say(f'warning: {line}')
+    self.trackers = held.enter_context(trackers.opened(config, self.path, name, settings, warn))
 
   def say(self, line: str):
     """Prints a line, once for all processes."""
@@ -179,6 +190,7 @@ class _Run:
         writes=self.primary,
         devices=self._devices(),
         report=lambda: report.write(self.path),
+        trackers=self.trackers,
       ) as log,
     ):
       # Each stage has its own randomness.
@@ -285,30 +297,7 @@ class _Run:
       fps = self.experiment.sample.frame_rate(model.cut.frame_rate)
       held_out.write_reconstructions(model, test, file, fps)
     if self.experiment.evaluation.fvd_clips:
-      self._score_clips(model)
+      score_samples.score(model, self.experiment, self.path, self.say)
     if self.primary:
       report.write_codes(self.path, counts)
       workdir.mark_finished(self.path, self.experiment, 'evaluate')
-
-  def _score_clips(self, model: VideoGPT):
-    """Scores samples by FVD, where that is possible; says why where it is not."""
-    from videogpt_jax.evaluation import feature_networks, networks
-
-    n = self.experiment.evaluation.fvd_clips
-    if jax.process_count() > 1:
-      self.say('evaluate: no FVD, which is for one process alone; use videogpt_jax.evaluate')
-      return
-    if feature_networks.installed_i3d() is None:
-      self.say("evaluate: no FVD without I3D; pip install '.[fvd]'")
-      return
-    self.say(f'evaluate: FVD of {n} samples, reconstructions and held-out clips')
-    start = time.monotonic()
-    scoring = score.Scoring(
-      self.experiment.evaluation.protocol,
-      networks.load_networks(feature_networks.INSTALLED),
-      self.experiment.seed,
-    )
-    result = score.score_clips(model, self.experiment, self.path, scoring)
-    record.write(result, self.path / 'evaluation.json')
-    seconds = time.monotonic() - start
-    record_metrics(self.path, record.as_metrics(result) | {'fvd_seconds': seconds})

@@ -1,9 +1,9 @@
-"""What a run reports while it trains: a progress line, TensorBoard events, metrics.json."""
+"""What a run reports while it trains: a progress line, metrics.json, figures for the writers."""
 
 import math
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from etils.epath import Path
@@ -14,6 +14,7 @@ from videogpt_jax.files import read_json, write_json
 from videogpt_jax.pixels import to_uint8
 from videogpt_jax.training.clock import PARTS
 from videogpt_jax.training.history import History
+from videogpt_jax.training.writers import OfStage, Several, Writer
 
 FEW_CODES = 0.1
 """Share of the codes that could be in use below which a run warns."""
@@ -23,7 +24,7 @@ KEPT_EVERY = 10.0
 
 
 class RunLog:
-  """Progress to the terminal, scalars and videos to TensorBoard, scores to metrics.json.
+  """Progress to the terminal, figures and videos to the writers, scores to metrics.json.
 
   Args:
     name: of the stage.
@@ -32,6 +33,7 @@ class RunLog:
     writes: False in all processes but the first, which then stay silent.
     devices: what the stage runs on, for the report.
     report: called when there is something new to see.
+    trackers: take the figures and videos too.
   Attributes:
     reached: the last step that an earlier run told of.
     seconds: of each part of the time, those of earlier runs included.
@@ -47,6 +49,7 @@ class RunLog:
     writes: bool = True,
     devices: str = '',
     report: Callable[[], None] = lambda: None,
+    trackers: Sequence[Writer] = (),
   ):
     self.name, self.steps, self.workdir, self.writes = name, steps, workdir, writes
     self.first: tuple[int, float] | None = None
@@ -60,7 +63,8 @@ class RunLog:
       except ModuleNotFoundError as error:
         raise (optional.explain(error) or error) from error
 
-      self.writer = tensorboard.Writer(workdir / 'tensorboard' / name)
+      events = tensorboard.Writer(workdir / 'tensorboard' / name)
+      self.writer = Several([events, *(OfStage(tracker, name) for tracker in trackers)])
 
   def __enter__(self) -> 'RunLog':
     return self
@@ -111,13 +115,16 @@ class RunLog:
     if not self.writes:
       return
     whole, total = sum(seconds.values()), sum(self.seconds.values())
-    self.writer.write_scalars(step, {f'time/{k}': n / whole for k, n in seconds.items() if whole})
+    shares = {f'time/{part}': n / whole for part, n in seconds.items() if whole}
+    if total:
+      shares['time/goodput'] = self.seconds['steps'] / total
+    self.writer.write_scalars(step, shares)
     self.reached = max(self.reached, step)
     if time.monotonic() - self._kept > KEPT_EVERY:
       self._keep()
     if ended and total:
-      shares = ', '.join(f'{part} {n / total:.1%}' for part, n in self.seconds.items())
-      say(f'{self.name:6s} time: {shares} of {duration(total)}')
+      told = ', '.join(f'{part} {n / total:.1%}' for part, n in self.seconds.items())
+      say(f'{self.name:6s} time: {told} of {duration(total)}')
       record_metrics(self.workdir, {f'{self.name}_goodput': self.seconds['steps'] / total})
 
   def scores(self, step: int, metrics: Mapping[str, float]):

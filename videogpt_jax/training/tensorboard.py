@@ -73,8 +73,9 @@ class Writer:
       with self._told():
         self._writer.write_videos(step, videos)
 
-  def close(self):
+  def close(self, failed: bool = False):
     """Waits for what is being written."""
+    del failed  # which events have no word for
     if self._writer:
       with self._told():
         self._writer.close()
