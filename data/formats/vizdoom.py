@@ -49,7 +49,7 @@ def list_items(source: str, options: Options) -> Listing:
     for i in range(n)
   ]
   class_names = policies if policies[1:] else None
-  return Listing(items, class_names, action_names=_action_names(source))
+  return Listing(items, class_names, action_names=action_names(source))
 
 
 def read(item: Item, options: Options) -> Iterator[RawClip]:
@@ -62,15 +62,66 @@ def read(item: Item, options: Options) -> Iterator[RawClip]:
   rng = np.random.default_rng(seed)
   policy = POLICIES[item.label] if options.policy == MIXED else options.policy
   frames, choices = [], []
-  with _game(item.path, seed) as game:
-    actions = list(itertools.product((0, 1), repeat=game.get_available_buttons_size()))
-    choose = _Random(actions, rng) if policy == 'random' else _Explore(game, actions, rng)
-    while len(frames) < _N_STEPS and not game.is_episode_finished():
-      state = game.get_state()
-      frames.append(state.screen_buffer.copy())
-      choices.append(choose(state))
-      game.make_action(list(actions[choices[-1]]), _TICS_PER_STEP)
-  yield RawClip(frames, np.eye(len(actions), dtype=np.float32)[choices])
+  with Episode.opened(item.path, seed) as episode:
+    choose = (Random if policy == 'random' else Explore)(episode, rng)
+    while len(frames) < _N_STEPS and not episode.over:
+      frames.append(episode.frame())
+      choices.append(choose())
+      episode.act(choices[-1])
+  yield RawClip(frames, np.eye(len(episode.actions), dtype=np.float32)[choices])
+
+
+class Episode:
+  """An episode of a scenario, step by step.
+
+  Attributes:
+    buttons: names of the scenario's buttons.
+    actions: all combinations of pressed (1) and other (0) buttons; an action is its number here.
+  """
+
+  def __init__(self, game):
+    self._game = game
+    self.buttons = [button.name for button in game.get_available_buttons()]
+    self.actions = _combinations(self.buttons)
+
+  @classmethod
+  @contextlib.contextmanager
+  def opened(cls, scenario: str, seed: int):
+    """Begins an episode (UserError: there is no such scenario)."""
+    with _game(scenario, seed) as game:
+      yield cls(game)
+
+  @property
+  def over(self) -> bool:
+    """Whether the player is dead, or the time is up."""
+    return self._game.is_episode_finished()
+
+  def frame(self) -> np.ndarray:
+    """What the player sees, uint8 [120 160 3]."""
+    return self._game.get_state().screen_buffer.copy()
+
+  def depth(self) -> np.ndarray:
+    """How far away that is, uint8 [120 160]."""
+    return self._game.get_state().depth_buffer
+
+  def act(self, action: int):
+    """Takes a step."""
+    self._game.make_action(list(self.actions[action]), _TICS_PER_STEP)
+
+
+def action_names(scenario: str) -> tuple[str, ...]:
+  """Returns a name for each action of a scenario: the buttons that it presses."""
+  import vizdoom
+
+  game = vizdoom.DoomGame()
+  game.load_config(_scenario(scenario))
+  buttons = [button.name for button in game.get_available_buttons()]
+  pressed = _combinations(buttons)
+  return tuple('+'.join(itertools.compress(buttons, which)) or 'NOTHING' for which in pressed)
+
+
+def _combinations(buttons):
+  return list(itertools.product((0, 1), repeat=len(buttons)))
 
 
 @contextlib.contextmanager
@@ -97,21 +148,21 @@ def _game(scenario, seed):
     os.rmdir('_vizdoom')  # the game leaves it, empty, in the current folder
 
 
-class _Random:
+class Random:
   """Presses any buttons, others at every step."""
 
-  def __init__(self, actions, rng):
-    self._n, self._rng = len(actions), rng
+  def __init__(self, episode: Episode, rng: np.random.Generator):
+    self._n, self._rng = len(episode.actions), rng
 
-  def __call__(self, state):
+  def __call__(self) -> int:
     return int(self._rng.integers(self._n))
 
 
-class _Explore:
+class Explore:
   """Walks for a while, straight or in a curve, and turns away from what stops him."""
 
-  def __init__(self, game, actions, rng):
-    buttons = [button.name for button in game.get_available_buttons()]
+  def __init__(self, episode: Episode, rng: np.random.Generator):
+    buttons, actions = episode.buttons, episode.actions
     needed = {'MOVE_FORWARD', 'TURN_LEFT', 'TURN_RIGHT'}
     if missing := needed.difference(buttons):
       raise UserError(
@@ -127,12 +178,13 @@ class _Explore:
       press('MOVE_FORWARD', 'TURN_RIGHT'),
     ]
     self._turns = [press('TURN_LEFT'), press('TURN_RIGHT')]
-    self._rng = rng
+    self._episode, self._rng = episode, rng
     self._action, self._n_left = None, 0
 
-  def __call__(self, state):
-    height, width = state.depth_buffer.shape
-    ahead = state.depth_buffer[height // 2, width // 3 : -width // 3]
+  def __call__(self) -> int:
+    depth = self._episode.depth()
+    height, width = depth.shape
+    ahead = depth[height // 2, width // 3 : -width // 3]
     near, turning = ahead.min() < _NEAR, self._action in self._turns
     if near and not turning:
       self._hold(self._rng.choice(self._turns), 3, 8)
@@ -147,17 +199,6 @@ class _Explore:
 
   def _hold(self, action, shortest, longest):
     self._action, self._n_left = int(action), int(self._rng.integers(shortest, longest + 1))
-
-
-def _action_names(scenario):
-  """Returns a name for each combination of the scenario's buttons, as `read` orders them."""
-  import vizdoom
-
-  game = vizdoom.DoomGame()
-  game.load_config(_scenario(scenario))
-  buttons = [button.name for button in game.get_available_buttons()]
-  pressed = itertools.product((False, True), repeat=len(buttons))
-  return tuple('+'.join(itertools.compress(buttons, which)) or 'NOTHING' for which in pressed)
 
 
 def _scenario(name):
