@@ -1,0 +1,104 @@
+"""Plays a trained model in a browser: keys are its actions, and its frames follow them.
+
+  python -m videogpt_jax.play --model=runs/doom
+  python -m videogpt_jax.play --model=runs/doom --frames=start.mp4 --temperature=0.8 --port=8080
+
+The model must be able to go on without an end; see docs/playing.md. The page is for this machine
+alone, unless --host names an address to serve it at.
+"""
+
+import ipaddress
+import socket
+from collections.abc import Sequence
+
+from absl import flags
+
+from videogpt_jax import cli
+from videogpt_jax.errors import UserError
+
+_MODEL = cli.define_model()
+_HOST = flags.DEFINE_string('host', '127.0.0.1', 'Address to serve the page at; 0.0.0.0 is all.')
+_PORT = flags.DEFINE_integer('port', 8000, 'Port; 0 takes a free one.', 0, 65535)
+_FRAMES = flags.DEFINE_list(
+  'frames', [], "Videos or photos to begin with; by default the run's held-out clips."
+)
+_TEMPERATURE = flags.DEFINE_float('temperature', 1.0, 'Divides the logits; 0 is greedy.')
+_TOP_K = flags.DEFINE_integer('top_k', None, 'Draw from this many of the most likely codes.')
+_TOP_P = flags.DEFINE_float(
+  'top_p', None, 'Draw from the most likely codes that together reach this probability.'
+)
+_GUIDANCE = flags.DEFINE_float(
+  'guidance', 1.0, 'Classifier-free guidance; needs a prior trained with prior.cond_dropout.'
+)
+_STRATEGY = flags.DEFINE_string(
+  'strategy', 'speculative', 'How codes follow one another: sequential or speculative.'
+)
+
+
+def main(argv: Sequence[str]):
+  del argv
+  listener = listen(_HOST.value, _PORT.value)
+  import uvicorn
+
+  from videogpt_jax import load_videogpt, world
+  from videogpt_jax.sampling.settings import make_settings
+  from videogpt_jax.server import app, scenes
+
+  settings = make_settings(
+    {
+      'temperature': _TEMPERATURE.value,
+      'top_k': _TOP_K.value,
+      'top_p': _TOP_P.value,
+      'guidance': _GUIDANCE.value,
+      'strategy': _STRATEGY.value,
+    }
+  )
+  cli.announce_devices()
+  model = load_videogpt(_MODEL.value)
+  world.check_plays(model.generator)
+  settings.check(model.vqvae.spec.n_codes, model.config)
+  found = scenes.of_files(_FRAMES.value, model) or scenes.of_model(_MODEL.value)
+  player = app.Player(model, [*found, scenes.NOTHING], settings)
+  print('compiling', flush=True)
+  player.warm_up()
+  host, port = listener.getsockname()[:2]
+  print(f'play at http://{_shown(host)}:{port}   (Ctrl-C ends)', flush=True)
+  served = app.make_app(player, _names(_HOST.value))
+  config = uvicorn.Config(served, log_level='warning', ws='websockets', ws_max_size=2**16)
+  uvicorn.Server(config).run(sockets=[listener])
+
+
+def listen(host: str, port: int) -> socket.socket:
+  """Takes the address before anything is loaded.
+
+  Raises:
+    UserError: it is not this machine's, or taken.
+  """
+  listener = socket.socket(socket.AF_INET6 if ':' in host else socket.AF_INET)
+  listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+  try:
+    listener.bind((host, port))
+  except (OSError, OverflowError) as error:
+    why = getattr(error, 'strerror', None) or error
+    raise UserError(
+      f'cannot serve at {host}:{port}: {why}; choose another --host or --port'
+    ) from None
+  return listener
+
+
+def _names(host: str) -> list[str]:
+  """Returns the names by which browsers may ask for the page."""
+  try:
+    local = ipaddress.ip_address(host).is_loopback
+  except ValueError:
+    local = host == 'localhost'
+  return ['127.0.0.1', 'localhost', '::1'] if local else ['*']
+
+
+def _shown(host: str) -> str:
+  host = {'0.0.0.0': socket.gethostname(), '::': socket.gethostname()}.get(host, host)
+  return f'[{host}]' if ':' in host else host
+
+
+if __name__ == '__main__':
+  cli.start(main)
