@@ -12,6 +12,7 @@ setup(
   package_dir=SHIPPED,
   package_data={
     'videogpt_jax': ['py.typed'],
+    'videogpt_jax.server': ['play.html'],
     'videogpt_jax.shipped.data.digits': ['digits.npz', 'LICENSE', 'README.md'],
   },
 )

@@ -19,9 +19,9 @@ ROOMS = [
   *('programs', 'streaming', 'tiling', 'tokenizer', 'generation', 'world'),
   *('readers', 'videogpt', 'show'),
   *('config', 'memory', 'drift', 'workdir', 'loading', '__init__'),
-  *('stages', 'exchange', 'planning'),
+  *('stages', 'exchange', 'planning', 'environment', 'server'),
   'cli',
-  *('main', 'sample', 'evaluate', 'ablate', 'encode', 'inspect_data', 'plan'),
+  *('main', 'sample', 'evaluate', 'ablate', 'encode', 'inspect_data', 'plan', 'play'),
   *('import_torch', 'export_torch', 'command'),
 ]
 """From the bottom up: a room imports from itself and from those above it in this list."""
@@ -37,6 +37,9 @@ OWNERS = {
   'wandb': {'training/trackers/wandb.py'},
   'mlflow': {'training/trackers/mlflow.py'},
   'trackio': {'training/trackers/trackio.py'},
+  'starlette': {'server/app.py'},
+  'uvicorn': {'play.py'},
+  'gymnasium': {'environment.py'},
 }
 
 MODELS_SEE = {'jax', 'flax', 'einops', 'numpy', 'videogpt_jax'}
