@@ -22,6 +22,7 @@ from videogpt_jax import cli, machine
 from videogpt_jax.config import from_dict
 from videogpt_jax.stages import run
 from videogpt_jax.training import distributed
+from videogpt_jax.training.profiling import ProfileSteps
 
 _CONFIG = cli.define_config()
 _WORKDIR = flags.DEFINE_string(
@@ -29,6 +30,11 @@ _WORKDIR = flags.DEFINE_string(
 )
 _DEBUG_NANS = flags.DEFINE_bool(
   'debug_nans', False, 'End at the first NaN with a traceback that shows the operation; slow.'
+)
+_PROFILE_STEPS = flags.DEFINE_string(
+  'profile_steps',
+  None,
+  'Trace these steps of each stage that is trained, such as 10-12, in WORKDIR/tensorboard/STAGE.',
 )
 _STAGES = flags.DEFINE_list('stages', list(run.STAGES), 'Stages to run.')
 
@@ -41,7 +47,9 @@ def main(argv: Sequence[str]):
     machine.compute_deterministically()
   distributed.start()
   cli.announce_devices()
-  run.run(experiment, Path(_WORKDIR.value or Path('runs') / experiment.name), _STAGES.value)
+  path = Path(_WORKDIR.value or Path('runs') / experiment.name)
+  traced = _PROFILE_STEPS.value
+  run.run(experiment, path, _STAGES.value, traced and ProfileSteps.parse(traced))
 
 
 if __name__ == '__main__':

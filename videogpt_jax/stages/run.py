@@ -19,19 +19,27 @@ from videogpt_jax.input.config import DatasetConfig
 from videogpt_jax.loading import load_videogpt, load_vqvae
 from videogpt_jax.models.conditioners import from_batch
 from videogpt_jax.models.prior import check_attention
-from videogpt_jax.stages import checks, draw, held_out, init_from, report, score_samples, shapes
+from videogpt_jax.stages import (
+  checks,
+  clips,
+  draw,
+  held_out,
+  init_from,
+  report,
+  score_samples,
+  shapes,
+)
 from videogpt_jax.stages.summary import summary
 from videogpt_jax.stages.train_prior import prior_stage
-from videogpt_jax.tokenizer import Tokenizer
 from videogpt_jax.training import distributed, trackers, watch
 from videogpt_jax.training.checkpoint import Checkpoints
 from videogpt_jax.training.config import TrainingConfig
 from videogpt_jax.training.fit import fit
-from videogpt_jax.training.interfaces import Data
 from videogpt_jax.training.lock import lock
 from videogpt_jax.training.logging import RunLog, read_metrics, record_metrics, say
 from videogpt_jax.training.numbers import DivergedError
-from videogpt_jax.training.sharding import check_batch, check_prior, host_share, make_mesh
+from videogpt_jax.training.profiling import Profiler, ProfileSteps
+from videogpt_jax.training.sharding import check_batch, check_prior, make_mesh
 from videogpt_jax.training.signals import Signals
 from videogpt_jax.training.step import Stage
 from videogpt_jax.training.writers import OfStage, Writer
@@ -39,13 +47,19 @@ from videogpt_jax.training.writers import OfStage, Writer
 STAGES = ('vqvae', 'prior', 'sample', 'evaluate')
 
 
-def run(experiment: Experiment, path: Path, stages: Sequence[str]):
+def run(
+  experiment: Experiment,
+  path: Path,
+  stages: Sequence[str],
+  profile: ProfileSteps | None = None,
+):
   """Runs those of `stages` that are not finished, and reports what exists at the end.
 
   Args:
     experiment: what to do.
     path: the workdir.
     stages: some of `STAGES`.
+    profile: steps of each trained stage to trace.
   Raises:
     UserError: something is impossible. Nothing has been compiled or changed by then.
   """
@@ -53,7 +67,7 @@ def run(experiment: Experiment, path: Path, stages: Sequence[str]):
   with contextlib.ExitStack() as held:
     if not jax.distributed.is_initialized():
       held.enter_context(Signals(saves=False))
-    _run(_Run(experiment, path, stages, held), stages, started)
+    _run(_Run(experiment, path, stages, held, profile), stages, started)
 
 
 def _run(job: '_Run', stages: Sequence[str], started: float):
@@ -86,6 +100,7 @@ class _Run:
     path: Path,
     stages: Sequence[str],
     held: contextlib.ExitStack,
+    profile: ProfileSteps | None,
   ):
     for stage in stages or ['']:
       if stage not in STAGES:
@@ -101,6 +116,8 @@ class _Run:
     if 'prior' in stages:
       check_attention(experiment.prior, experiment.codes.latent_shape)
     self._check_order(stages)
+    self.profile = profile
+    self._check_profile(stages)
     for stage in (s for s in workdir.TRAINED if s in stages and self._begins_elsewhere(s)):
       for line in init_from.check(shapes.stage_of(stage, experiment)[0], experiment):
         self.say(line)
@@ -152,26 +169,16 @@ class _Run:
           f'add it: --stages={",".join(s for s in STAGES if s in {*stages, needs})}'
         )
 
+  def _check_profile(self, stages: Sequence[str]):
+    for stage in (s for s in workdir.TRAINED if self.profile and s in stages):
+      self.profile.check(stage, getattr(self.experiment, f'{stage}_training').steps)
+    if self.profile and '://' in str(self.path):
+      raise UserError(f'--profile_steps needs a workdir on a disk, not {self.path}')
+
   def _needs_data(self, stages: Sequence[str]) -> bool:
     """Every stage reads clips, but for sampling that no held-out clip has to condition."""
     prior = self.experiment.prior
     return set(stages) != {'sample'} or bool(prior.n_cond_frames or prior.action_dim)
-
-  def _data(
-    self, training: TrainingConfig, train: DatasetConfig, test: DatasetConfig, held_out: str = 'val'
-  ) -> Data:
-    from videogpt_jax.input import pipeline
-
-    seed = self.experiment.seed
-    index, count = host_share(self.mesh)
-    share = {'process_index': index, 'process_count': count}
-    size = training.batch_size
-    return Data(
-      train=lambda step: pipeline.train_batches(
-        train, batch_size=size, seed=seed, start_step=step, **share
-      ),
-      test=lambda: pipeline.test_batches(test, batch_size=size, split=held_out, **share),
-    )
 
   def _fit(self, stage: Stage, training: TrainingConfig, train: DatasetConfig, test: DatasetConfig):
     memory.check_training(stage.name, stage.abstract()[1])
@@ -195,15 +202,25 @@ class _Run:
     ):
       # Each stage has its own randomness.
       seed = self.experiment.seed + STAGES.index(stage.name)
-      data = self._data(training, train, test)
+      data = clips.of_training(self.experiment, self.mesh, training, train, test)
       try:
-        fit(stage, training, data, self.mesh, checkpoints, log, seed, best=kept, watch=self.watch)
+        fit(
+          *(stage, training, data, self.mesh, checkpoints, log, seed),
+          best=kept,
+          watch=self.watch,
+          profiler=self._profiler(stage.name),
+        )
       except DivergedError:
         if self.primary:
           workdir.mark_diverged(self.path, stage.name)
         raise
     if self.primary:
       workdir.unmark_diverged(self.path, stage.name)
+
+  def _profiler(self, stage: str) -> Profiler:
+    tell = lambda line: self.say(f'{stage}: {line}')
+    steps = self.profile if self.primary else None
+    return Profiler(steps, self.path / 'tensorboard' / stage, tell)
 
   def _begins_elsewhere(self, stage: str) -> bool:
     training = getattr(self.experiment, f'{stage}_training')
@@ -217,8 +234,8 @@ class _Run:
   def vqvae(self):
     experiment = self.experiment
     training = experiment.vqvae_training
-    clips = training.batch_size // training.grad_accum_steps
-    latents = clips * math.prod(experiment.codes.latent_shape[:3])
+    n_clips = training.batch_size // training.grad_accum_steps
+    latents = n_clips * math.prod(experiment.codes.latent_shape[:3])
     if experiment.vqvae.quantizer == 'ema' and experiment.vqvae.n_codes > latents:
       self.say(
         f'warning: the codebook has {experiment.vqvae.n_codes} codes and a step {latents} latents, '
@@ -241,19 +258,7 @@ class _Run:
           'its codes mean something else here (--config.vqvae_training.init_from with '
           '--config.vqvae_training.steps=0 takes that VQ-VAE as it is)'
         )
-    self._fit(stage, training, *self._prior_datasets(tokenizer))
-
-  def _prior_datasets(self, tokenizer: Tokenizer) -> tuple[DatasetConfig, DatasetConfig]:
-    """Returns what the prior trains and is tested on: clips, or codes of this very tokenizer."""
-    dataset, path = self.experiment.dataset, self.experiment.prior_codes
-    if not path:
-      return self.experiment.prior_clips, dataset
-    from videogpt_jax.input import contents
-
-    contents.check_tokenizer(
-      path, tokenizer_sha256=tokenizer.digest, codebook_sha256=tokenizer.codebook_sha256
-    )
-    return (dataset.as_codes(path),) * 2
+    self._fit(stage, training, *clips.of_prior(self.experiment, tokenizer))
 
   def sample(self):
     config, seed = self.experiment.sample, self.experiment.seed
@@ -288,8 +293,7 @@ class _Run:
     self.say('evaluate: every held-out clip; loading and compiling the models')
     self._say_in_use()
     model = load_videogpt(self.path, self.mesh)
-    dataset = self.experiment.dataset
-    test = self._data(self.experiment.prior_training, dataset, dataset, 'test').test
+    test = clips.to_evaluate(self.experiment, self.mesh)
     scores, counts = held_out.score(model, test, self.mesh)
     if self.primary:
       record_metrics(self.path, record.as_metrics(record.of_estimates(scores)))

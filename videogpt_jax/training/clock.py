@@ -10,7 +10,8 @@ import jax
 PARTS = ('steps', 'data', 'compile', 'evaluation', 'saving', 'redone')
 """What time goes into. `steps` counts steps that were done for the first time, `redone` those that
 an interruption or a step back had lost. `data` is what the loop waits for clips, `saving` what it
-waits for checkpoints, written or read. `compile` is tracing and compiling, wherever it happens."""
+waits for checkpoints, written or read, and for profiles. `compile` is tracing and compiling,
+wherever it happens."""
 
 COMPILING = '/jax/core/compile/'
 """Prefix of the events by which JAX tells how long a compilation took."""

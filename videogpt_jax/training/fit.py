@@ -19,6 +19,7 @@ from videogpt_jax.training.interfaces import Data, Log
 from videogpt_jax.training.milestones import CutShortError, Milestones
 from videogpt_jax.training.numbers import LAG, DivergedError, NotFiniteError, Skips, slowed
 from videogpt_jax.training.paths import name_of
+from videogpt_jax.training.profiling import Profiler
 from videogpt_jax.training.sharding import BATCH, on_mesh, shard, shard_batch, shardings
 from videogpt_jax.training.signals import Signals
 from videogpt_jax.training.step import Stage, TrainState, init_state, make_train_step
@@ -35,11 +36,12 @@ def fit(
   seed: int = 0,
   best: Checkpoints | None = None,
   watch: Watch | None = None,
+  profiler: Profiler | None = None,
 ) -> TrainState:
   """Trains `stage` to the last step, resuming from the newest checkpoint if there is one.
 
   At each evaluation `best`, if given, takes the state if its held-out loss is lower than before.
-  `watch`, if given, reports steps that take too long.
+  `watch`, if given, reports steps that take too long, and `profiler` traces some.
 
   An interrupted run ends in the same state as an uninterrupted one: a step's batch and randomness
   depend on the seed and the step alone. When numbers are not finite, see `TrainingConfig`.
@@ -54,13 +56,14 @@ def fit(
     Signals(saves=True) as signals,  # already while compiling, which may take minutes
     Clock(log.reached) as clock,
     contextlib.ExitStack() as at_the_end,
+    profiler or Profiler() as profiler,
     watch.training(stage.name, clock) if watch else contextlib.nullcontext(),
   ):
     at_the_end.callback(lambda: log.times(clock.reached, clock.take(), ended))
     milestones = Milestones(stage, config, data, mesh, checkpoints, log, clock, signals, best)
     for returns in itertools.count(1):
       try:
-        state = _train(milestones, key, signals)
+        state = _train(milestones, key, signals, profiler)
         ended = True
         return state
       except NotFiniteError as reason:
@@ -79,7 +82,9 @@ def fit(
         )
 
 
-def _train(milestones: Milestones, key: jax.Array, signals: Signals) -> TrainState:
+def _train(
+  milestones: Milestones, key: jax.Array, signals: Signals, profiler: Profiler
+) -> TrainState:
   """Trains from the newest checkpoint to the last step (NotFiniteError: it has to go back)."""
   stage, config, log = milestones.stage, milestones.config, milestones.log
   mesh, frozen = milestones.mesh, milestones.frozen
@@ -94,10 +99,18 @@ def _train(milestones: Milestones, key: jax.Array, signals: Signals) -> TrainSta
     except CutShortError:
       raise PreemptedError(first, signals.number) from None
     milestones.save_last(state, first)
+  profiler.resumed(first)
   given = (shard_batch(batch, mesh) for batch in milestones.data.train(first))
   for step, batch in zip(range(first + 1, config.steps + 1), batches(clock, given), strict=False):
+    if profiler.starts(step):
+      with clock.during('saving'):
+        profiler.start(state)
     clock.of_step(step)
-    state, metrics = step_fn(state, frozen, batch, key)
+    with jax.profiler.StepTraceAnnotation('train', step_num=step):
+      state, metrics = step_fn(state, frozen, batch, key)
+    if profiler.ends(step):
+      with clock.during('saving'):
+        profiler.end(state)
     last, preempted = step == config.steps, signals.arrived()
     evaluates = (last or step % config.evaluate_every == 0) and not preempted
     saves = step % config.checkpoint_every == 0 or last or preempted
