@@ -176,7 +176,7 @@ BAD = {
   'mesh': (['--config.mesh.fsdp=3'], 'does not divide the 1 devices'),
   'profile': (['--profile_steps=12-10'], '--profile_steps (12-10) must be FIRST-LAST'),
   'long profile': (['--profile_steps=2-9'], 'must end by the last step of vqvae, 4'),
-  'tracker': (['--config.tracking.to=wandb,board'], 'tracking.to (wandb,board) must name some'),
+  'tracker': (['--config.tracking.to=wandb,board'], "tracking.to ('wandb,board') must name some"),
   'top_k': (['--config.sample.top_k=99'], 'top_k (99) must be in [1, 16]'),
   'file': (['--config=configs/none.py'], 'none.py'),
   'variant': (
