@@ -102,6 +102,9 @@ def test_paired_scores_compare_clip_by_clip(tmp_path):
   error = np.mean((x - y) ** 2, axis=(2, 3, 4))
   assert result['scores']['psnr'] == pytest.approx(np.mean(-10 * np.log10(error)), rel=1e-5)
   assert result['scores']['nmse'] == pytest.approx(error.mean() / y.var(), rel=1e-5)
+  gradient = lambda v: sum(np.abs(np.diff(v, axis=axis)).mean() for axis in (2, 3))
+  x, y = (big(np.round(np.asarray(v) * 255)) for v in (samples, reference))
+  assert result['scores']['sharpness'] == pytest.approx(gradient(x) / gradient(y), rel=1e-5)
   assert 0.5 < result['scores']['ssim'] < 1
   assert {'fvd, kvd', 'inception_score', 'lpips'} == set(result['missing'])
   same = _evaluate(big(reference), big(reference), networks=networks.Networks(), paired=True)
@@ -112,6 +115,10 @@ def test_paired_scores_compare_clip_by_clip(tmp_path):
   result = _evaluate(big(flat), big(flat), networks=networks.Networks(), paired=True)
   record.write(result, tmp_path / 'flat.json')  # NaN is no JSON number
   assert json.loads((tmp_path / 'flat.json').read_text())['scores']['nmse'] == 'nan'
+  blurred = (reference + np.roll(reference, 1, axis=2) + np.roll(reference, 1, axis=3)) / 3
+  nets = networks.Networks()
+  scores = _evaluate(big(blurred), big(reference), networks=nets, paired=True)['scores']
+  assert scores['sharpness'] < 0.7
   with pytest.raises(ValueError, match='as many samples'):
     _evaluate(big(samples), big(reference[:4]), networks=networks.Networks(), paired=True)
 

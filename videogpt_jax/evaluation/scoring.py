@@ -131,23 +131,33 @@ class FrameScores(NamedTuple):
   Attributes:
     figures: `psnr` (dB), `ssim` (7x7 windows) and, with its network, `lpips`.
     squared_error, variance: of the pixels; their ratio of means over clips is NMSE.
+    gradient, real_gradient: mean absolute differences of neighbouring pixels; their ratio of means
+      over clips is `sharpness`.
   """
 
   figures: Mapping[str, np.ndarray]
   squared_error: np.ndarray
   variance: np.ndarray
+  gradient: np.ndarray
+  real_gradient: np.ndarray
 
   def estimates(self) -> Estimates:
-    """Returns the means over clips, and `nmse`."""
+    """Returns the means over clips, `nmse` and `sharpness`."""
     means = {
       name: Estimate(float(x.mean()), None, intervals.of_mean(x))
       for name, x in self.figures.items()
     }
-    error, variance = self.squared_error, self.variance
-    if not variance.any():
-      return means | {'nmse': Estimate(float('nan'))}
-    nmse = float(error.mean() / variance.mean())
-    return means | {'nmse': Estimate(nmse, None, intervals.of_ratio(error, variance))}
+    return means | {
+      'nmse': _ratio(self.squared_error, self.variance),
+      'sharpness': _ratio(self.gradient, self.real_gradient),
+    }
+
+
+def _ratio(x: np.ndarray, y: np.ndarray) -> Estimate:
+  """Returns the ratio of means over clips, NaN where y is 0 everywhere."""
+  if not y.any():
+    return Estimate(float('nan'))
+  return Estimate(float(x.mean() / y.mean()), None, intervals.of_ratio(x, y))
 
 
 def frame_scores(
@@ -192,10 +202,18 @@ def frame_scores(
     scores = np.concatenate(scores, axis=-1).astype(np.float64).mean(axis=1)
     x, y = video.astype(np.float64), reference.astype(np.float64)
     moments = [values.mean(axis=(1, 2, 3, 4)) for values in ((x - y) ** 2, y, y**2)]
+    moments += [_gradient(x), _gradient(y)]
     rows.append(np.concatenate([scores, np.stack(moments, axis=1)], axis=1))
-  *figures, error, mean, square = np.concatenate(rows).T
+  *figures, error, mean, square, gradient, real_gradient = np.concatenate(rows).T
   variance = square - 2 * mean.mean() * mean + mean.mean() ** 2  # about the mean of all pixels
-  return FrameScores(dict(zip(('psnr', 'ssim', 'lpips'), figures, strict=False)), error, variance)
+  figures = dict(zip(('psnr', 'ssim', 'lpips'), figures, strict=False))
+  return FrameScores(figures, error, variance, gradient, real_gradient)
+
+
+def _gradient(video: np.ndarray) -> np.ndarray:
+  """Returns the mean absolute difference of neighbouring pixels of clips [N T H W C]: [N]."""
+  axes = [np.abs(np.diff(video, axis=axis)).mean(axis=(1, 2, 3, 4)) for axis in (2, 3)]
+  return (axes[0] + axes[1]) / 2
 
 
 def best_of(scores: FrameScores, n: int) -> Estimates:
