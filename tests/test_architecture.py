@@ -18,11 +18,12 @@ ROOMS = [
   *('media', 'training', 'sampling', 'input', 'interop', 'evaluation'),
   *('programs', 'streaming', 'tiling', 'tokenizer', 'generation', 'world'),
   *('readers', 'videogpt', 'show'),
-  *('config', 'memory', 'drift', 'workdir', 'loading', '__init__'),
-  *('stages', 'exchange', 'planning', 'environment', 'server'),
+  *('starts', 'config', 'memory', 'drift', 'workdir'),
+  *('model_folder', 'hub', 'loading', '__init__'),
+  *('stages', 'exchange', 'card', 'bundle', 'planning', 'environment', 'server'),
   'cli',
   *('main', 'sample', 'evaluate', 'ablate', 'encode', 'inspect_data', 'plan', 'play'),
-  *('import_torch', 'export_torch', 'command'),
+  *('import_torch', 'export', 'export_torch', 'command'),
 ]
 """From the bottom up: a room imports from itself and from those above it in this list."""
 
@@ -40,6 +41,7 @@ OWNERS = {
   'starlette': {'server/app.py'},
   'uvicorn': {'play.py'},
   'gymnasium': {'environment.py'},
+  'huggingface_hub': {'hub.py'},
 }
 
 MODELS_SEE = {'jax', 'flax', 'einops', 'numpy', 'videogpt_jax'}

@@ -21,6 +21,7 @@ ENTRY_POINTS = sorted(
   if '\n  cli.start(main' in file.read_text() and file.stem != 'cli'
 )
 WITH_SEVERAL_PROCESSES = {'main'}
+READERS_OF_MODELS = ['sample', 'evaluate', 'encode', 'export', 'export_torch', 'import_torch']
 TINY = '--config=tests/tiny_config.py'
 
 ENVIRONMENT = {'XLA_FLAGS': QUICK, 'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': os.getcwd()}
@@ -73,7 +74,9 @@ def error_line(done, status=1):
 
 
 def test_all_entry_points_are_found():
-  assert {'main', 'sample', 'evaluate', 'encode', 'plan', 'export_torch'} <= set(ENTRY_POINTS)
+  assert {'main', 'sample', 'evaluate', 'encode', 'plan', 'export', 'export_torch'} <= set(
+    ENTRY_POINTS
+  )
 
 
 @pytest.mark.parametrize('module', ENTRY_POINTS)
@@ -222,7 +225,7 @@ def test_a_configuration_file_that_is_not_there_is_named(path, message):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('module', ['sample', 'evaluate', 'encode', 'export_torch'])
+@pytest.mark.parametrize('module', ['sample', 'evaluate', 'encode', 'export', 'export_torch'])
 def test_an_out_that_is_no_folder_is_refused_before_any_work(module, tmp_path):
   (tmp_path / 'file').touch()
   flags = ['--model=runs/nope', f'--out={tmp_path / "file" / "out"}']
@@ -230,11 +233,12 @@ def test_an_out_that_is_no_folder_is_refused_before_any_work(module, tmp_path):
   assert f'{tmp_path / "file"} is a file; name a folder' in error_line(done)
 
 
-@pytest.mark.parametrize('module', ['sample', 'evaluate', 'encode', 'export_torch', 'import_torch'])
+@pytest.mark.parametrize('module', READERS_OF_MODELS)
 def test_a_model_that_is_not_there_is_all_that_is_said(module, tmp_path):
   rest = {
     'sample': [f'--out={tmp_path / "out"}'],
     'encode': [TINY, f'--out={tmp_path / "out"}'],
+    'export': [f'--out={tmp_path / "out"}'],
     'export_torch': [f'--out={tmp_path / "out"}'],
     'import_torch': [f'--workdir={tmp_path / "out"}'],
   }

@@ -35,7 +35,9 @@ def succeed(*arguments, cwd=None):
 def wheel(tmp_path_factory):
   """Built from a copy, since setuptools leaves files beside the sources."""
   folder = tmp_path_factory.mktemp('wheel')
-  for name in ('videogpt_jax', 'configs', 'data', 'pyproject.toml', 'setup.py', 'README.md'):
+  pretrained = ['pretrained'] if (ROOT / 'pretrained').is_dir() else []
+  files = ['pyproject.toml', 'setup.py', 'README.md']
+  for name in ('videogpt_jax', 'configs', 'data', *pretrained, *files):
     copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
     copy(ROOT / name, folder / name)
   succeed(*PIP, 'wheel', '--no-deps', f'--wheel-dir={folder / "dist"}', folder)
@@ -84,7 +86,9 @@ def workdir(whole, tmp_path_factory):
 def test_the_wheel_holds_configurations_digits_and_types_and_nothing_beside_the_package(wheel):
   names = set(zipfile.ZipFile(wheel).namelist())
   assert {name.split('/')[0] for name in names if '.dist-info' not in name} == {'videogpt_jax'}
-  for file in ('configs/bair.py', 'configs/scale/prior_1b.py', 'data/digits/digits.npz'):
+  models = [f'pretrained/{name}/model.safetensors' for name in shipped.model_names()]
+  files = ['configs/bair.py', 'configs/scale/prior_1b.py', 'data/digits/digits.npz']
+  for file in (*files, 'data/cards/bair.md', *models):
     assert f'videogpt_jax/shipped/{file}' in names
   assert 'videogpt_jax/py.typed' in names
   assert f'-{videogpt_jax.__version__}-' in wheel.name

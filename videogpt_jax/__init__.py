@@ -1,7 +1,7 @@
 """VideoGPT (arXiv 2104.10157) in JAX: video from discrete codes."""
 
 from videogpt_jax.errors import UserError
-from videogpt_jax.loading import load_videogpt, load_vqvae
+from videogpt_jax.loading import load_starts, load_videogpt, load_vqvae
 from videogpt_jax.machine import silence_missing_tpu
 from videogpt_jax.sampling.settings import SamplingSettings
 from videogpt_jax.show import show
@@ -15,6 +15,7 @@ __all__ = [
   'Tokenizer',
   'UserError',
   'VideoGPT',
+  'load_starts',
   'load_videogpt',
   'load_vqvae',
   'show',

@@ -31,7 +31,10 @@ from videogpt_jax.training.distributed import EXIT_INTERRUPTED, PreemptedError, 
 
 flags.disclaim_key_flags()  # a flag defined here belongs to the entry point that asks for it
 
-MODEL = "A run's workdir, an export, a published checkpoint, or the name of a published model."
+MODEL = (
+  "A run's workdir, an export, a published checkpoint, the name of a model that comes with the "
+  'package or was published, or hf://OWNER/NAME.'
+)
 """What `--model` takes, wherever a trained model is read."""
 
 HELP = {'--help', '-help', '-h', '-?', '--helpshort'}

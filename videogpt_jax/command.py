@@ -22,7 +22,8 @@ COMMANDS = {
   'plan': ('plan', 'plans memory, time and cost of a slice, without one'),
   'ablate': ('ablate', "runs the paper's ablations"),
   'import': ('import_torch', 'reads a published PyTorch checkpoint'),
-  'export': ('export_torch', 'writes a PyTorch checkpoint'),
+  'export': ('export', 'writes a model as a folder to give away, and to the Hugging Face hub'),
+  'export-torch': ('export_torch', 'writes a PyTorch checkpoint'),
 }
 """Subcommand -> entry point, and what it does."""
 
@@ -47,7 +48,7 @@ def main():
 def _help() -> str:
   lines = ['videogpt COMMAND [flags]; videogpt COMMAND --help lists the flags.', '', 'Commands:']
   told = COMMANDS | {'prepare': ('', 'writes raw videos as shards')}
-  lines += [f'  {name:9s} {what}' for name, (_, what) in told.items()]
+  lines += [f'  {name:12s} {what}' for name, (_, what) in told.items()]
   lines += ['', f'Configurations, for --config=NAME: {", ".join(shipped.config_names())}']
   lines += ['', 'To begin: videogpt train --config=demo']
   return '\n'.join(lines)

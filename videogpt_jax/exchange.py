@@ -7,7 +7,7 @@ from pathlib import Path
 import jax.numpy as jnp
 from flax import nnx
 
-from videogpt_jax import typed, workdir
+from videogpt_jax import model_folder, typed, workdir
 from videogpt_jax.config import Experiment
 from videogpt_jax.drift import SAME_MODEL
 from videogpt_jax.errors import UserError
@@ -15,13 +15,14 @@ from videogpt_jax.files import read_json, write_json
 from videogpt_jax.framing import frame_size
 from videogpt_jax.input.config import DatasetConfig
 from videogpt_jax.interop import published
-from videogpt_jax.loading import find_model, load_videogpt, load_vqvae
+from videogpt_jax.loading import find_model, load_model, load_videogpt, load_vqvae
 from videogpt_jax.stages.train_prior import prior_stage
 from videogpt_jax.stages.train_vqvae import vqvae_stage
-from videogpt_jax.tokenizer import abstract_tokenizer
+from videogpt_jax.tokenizer import Tokenizer, abstract_tokenizer
 from videogpt_jax.training.checkpoint import Checkpoints
 from videogpt_jax.training.config import TrainingConfig
 from videogpt_jax.training.step import Stage, TrainState, state_of
+from videogpt_jax.videogpt import VideoGPT
 
 COUNTERS = 'batch_norm_steps.json'
 """File in a workdir with the step counts of batch norms, which only an export needs."""
@@ -114,38 +115,43 @@ def export_model(path: str | os.PathLike, out: Path, vqvae_path: str | None = No
   return files
 
 
+def read(path: Path) -> published.Published:
+  """Returns what a published checkpoint or an export holds; errors are those of `load_videogpt`."""
+  if not model_folder.holds(path):
+    return published.load(path)
+  model = load_model(path)
+  tokenizer = model.vqvae if isinstance(model, VideoGPT) else model
+  found = _of_tokenizer(tokenizer)
+  return _with_prior(found, model) if isinstance(model, VideoGPT) else found
+
+
 def _of_file(path: Path) -> dict[str, published.Published]:
-  found = published.load(path)
+  found = read(path)
   models = {'vqvae': dataclasses.replace(found, prior=None, prior_state=None)}
   return models if found.prior is None else models | {'gpt': found}
 
 
 def _of_workdir(path: Path) -> dict[str, published.Published]:
-  models = {'vqvae': _trained_vqvae(path)}
-  if workdir.checkpoints_of(path, 'prior').is_dir():
-    models['gpt'] = _with_prior(models['vqvae'], path)
-  return models
+  experiment, counters = workdir.read_experiment(path), _counters(path / COUNTERS)
+  steps = experiment.vqvae_training.steps
+  found = dataclasses.replace(_of_tokenizer(load_vqvae(path)), counters=counters, step=steps)
+  if not workdir.checkpoints_of(path, 'prior').is_dir():
+    return {'vqvae': found}
+  gpt = dataclasses.replace(found, step=experiment.prior_training.steps)
+  return {'vqvae': found, 'gpt': _with_prior(gpt, load_videogpt(path))}
 
 
-def _trained_vqvae(path: Path) -> published.Published:
-  tokenizer, experiment = load_vqvae(path), workdir.read_experiment(path)
+def _of_tokenizer(tokenizer: Tokenizer) -> published.Published:
+  spec = tokenizer.spec
   return published.Published(
-    tokenizer.config,
-    tokenizer.state,
-    tokenizer.spec.sequence_length,
-    tokenizer.spec.resolution,
-    counters=_counters(path / COUNTERS),
-    step=experiment.vqvae_training.steps,
+    tokenizer.config, tokenizer.state, spec.sequence_length, spec.resolution
   )
+
+
+def _with_prior(vqvae: published.Published, model: VideoGPT) -> published.Published:
+  return dataclasses.replace(vqvae, prior=model.config, prior_state=model.prior.state)
 
 
 def _counters(file: Path) -> dict[str, int]:
   found = read_json(file, {})
   return {name: typed.read(n, int, f'{file}: {name}') for name, n in found.items()}
-
-
-def _with_prior(vqvae: published.Published, path: Path) -> published.Published:
-  gpt, experiment = load_videogpt(path), workdir.read_experiment(path)
-  return dataclasses.replace(
-    vqvae, prior=gpt.config, prior_state=gpt.prior.state, step=experiment.prior_training.steps
-  )

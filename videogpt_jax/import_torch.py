@@ -32,13 +32,12 @@ def main(argv: Sequence[str]):
   del argv
   from videogpt_jax import config, exchange
   from videogpt_jax.errors import UserError
-  from videogpt_jax.interop import published
   from videogpt_jax.loading import find_model
 
   if (file := find_model(_MODEL.value)).is_dir():
     raise UserError(f'{_MODEL.value} is a workdir already; give a published checkpoint to import')
   name = Path(_MODEL.value).stem.removesuffix('.pth')
-  found = published.load(file)
+  found = exchange.read(file)
   if _CONFIG.value is None:
     experiment = exchange.stated_experiment(found, name)
   else:

@@ -1,4 +1,4 @@
-"""Trained models from a workdir, an export, a published checkpoint, or a published model's name."""
+"""Trained models from a workdir, an export, the hub, a published checkpoint, or by name."""
 
 import dataclasses
 import os
@@ -6,34 +6,44 @@ import os
 from flax import nnx
 from jax.sharding import Mesh
 
+from videogpt_jax import hub, model_folder, shipped
 from videogpt_jax.errors import UserError, UserFileError
-from videogpt_jax.models.prior import Prior
-from videogpt_jax.models.trained import Trained, trained
+from videogpt_jax.models.trained import Trained
 from videogpt_jax.models.transformer import PriorConfig
 from videogpt_jax.models.vqvae import VQVAEConfig
 from videogpt_jax.readers import Cut
+from videogpt_jax.starts import Starts, read_starts
 from videogpt_jax.tokenizer import Tokenizer, abstract_tokenizer
-from videogpt_jax.videogpt import VideoGPT
+from videogpt_jax.videogpt import VideoGPT, abstract_prior
 
 EXPORTED = ('gpt.ckpt', 'gpt.safetensors', 'vqvae.ckpt', 'vqvae.safetensors')
-"""Files of an export, in the order in which one stands for its folder: gpt includes its VQ-VAE."""
+"""Files of `export_torch`; the first stands for its folder, since gpt includes its VQ-VAE."""
 
 
 def find_model(path: str | os.PathLike) -> os.PathLike:
   """Returns the workdir, which may be in a bucket, or the file of a checkpoint.
 
   Args:
-    path: either of these, the folder of an export, or the name of a published model.
+    path: either of these, the folder of an export, the name of a model that comes with the package,
+      the name of a published one, or an address on the hub, hf://OWNER/NAME@REVISION, from which
+      the model is downloaded unless that has been done before.
+  Returns:
+    a folder only if it is a workdir; `model.safetensors` stands for an export.
   Raises:
     UserFileError: it is nothing of the kind.
+    UserError: the hub cannot be reached.
   """
   from etils.epath import Path  # which a program without files does not need
 
   from videogpt_jax.interop import well_known
 
-  folder = Path(path)
+  folder = hub.pull(path) if hub.is_address(path) else Path(path)
+  if not folder.exists() and (own := shipped.model(os.fspath(path))):
+    folder = own
   if not folder.is_dir():
     return well_known.find(path)
+  if file := model_folder.find(folder):
+    return file
   if (folder / 'config.json').exists():
     return folder
   for file in (folder / name for name in EXPORTED):
@@ -41,7 +51,7 @@ def find_model(path: str | os.PathLike) -> os.PathLike:
       return file
   raise UserFileError(
     f'the folder {path} is neither a run, which has a config.json, nor an export, which has a '
-    'vqvae.ckpt; give one of these, or a published checkpoint'
+    f'{model_folder.WEIGHTS} or a vqvae.ckpt; give one of these, or a published checkpoint'
   )
 
 
@@ -50,7 +60,9 @@ def load_model(path: str | os.PathLike) -> VideoGPT | Tokenizer:
 
   Arguments and errors are those of `load_videogpt`.
   """
-  if not (place := find_model(path)).is_dir():
+  if model_folder.holds(place := find_model(path)):
+    return model_folder.load(place)
+  if not place.is_dir():
     found = _published(place)
     return _published_tokenizer(found) if found.prior is None else _published_model(found)
   from videogpt_jax import workdir
@@ -63,12 +75,15 @@ def load_vqvae(path: str | os.PathLike) -> Tokenizer:
 
   Args:
     path: a workdir, an export, a published checkpoint (`.ckpt`, `.pth.tar` or `.safetensors`; a
-      prior's includes its VQ-VAE or names its file), or the name of a published model.
+      prior's includes its VQ-VAE or names its file), a model's name ('doom'), or its address on the
+      hub ('hf://OWNER/NAME').
   Raises:
     UserFileError: there is no such file, or no trained VQ-VAE in the workdir.
     UserError: the file is broken, or no VideoGPT checkpoint.
   """
-  if not (folder := find_model(path)).is_dir():
+  if model_folder.holds(folder := find_model(path)):
+    return model_folder.load(folder, with_prior=False)
+  if not folder.is_dir():
     return _published_tokenizer(_published(folder))
   from videogpt_jax import workdir  # Orbax, which a published file does not need
 
@@ -86,22 +101,38 @@ def load_videogpt(path: str | os.PathLike, mesh: Mesh | None = None) -> VideoGPT
     UserFileError: there is no such file, or no trained prior in the workdir.
     UserError: the file is broken, no VideoGPT checkpoint, or holds only a VQ-VAE.
   """
-  if not (folder := find_model(path)).is_dir():
-    found = _published(folder)
-    if found.prior is None:
-      raise UserError(f'{path} holds only a VQ-VAE, and this needs a prior; load_vqvae loads it')
-    model = _published_model(found)
-    return model if mesh is None else model.on_mesh(mesh)
+  folder = find_model(path)
+  model = _of_workdir(folder, mesh) if folder.is_dir() else load_model(folder)
+  if isinstance(model, Tokenizer):
+    raise UserError(f'{path} holds only a VQ-VAE, and this needs a prior; load_vqvae loads it')
+  return model if mesh is None else model.on_mesh(mesh)
+
+
+def _of_workdir(folder, mesh: Mesh | None) -> VideoGPT:
   from videogpt_jax import workdir
 
   tokenizer, experiment = load_vqvae(folder), workdir.read_experiment(folder)
   # It may have been trained with a kernel that this platform lacks.
   config = dataclasses.replace(experiment.prior, attn_backend='auto')
-  prior = _restored(_abstract_prior(config, tokenizer.spec), folder, 'prior', mesh)
+  prior = _restored(abstract_prior(config, tokenizer.spec), folder, 'prior', mesh)
   data, names = experiment.dataset, [workdir.names(folder, of) for of in ('classes', 'actions')]
   cut = Cut(data.fps, data.frame_skip, data.fit, data.antialias, workdir.frame_rate(folder))
-  model = VideoGPT(tokenizer, prior, config, *names, cut=cut)
-  return model if mesh is None else model.on_mesh(mesh)
+  return VideoGPT(tokenizer, prior, config, *names, cut=cut)
+
+
+def load_starts(path: str | os.PathLike) -> Starts | None:
+  """Returns the held-out clips and actions that a model brings to begin with; most bring none.
+
+  Args:
+    path: as for `load_vqvae`.
+  Raises:
+    UserError: as for `load_vqvae`; or its start frames are not the model's.
+  """
+  if not model_folder.holds(file := find_model(path)):
+    return None
+  said = model_folder.describe(file)
+  prior = said.experiment.prior if said.has_prior else None
+  return read_starts(file.with_name(model_folder.STARTS), said.experiment.codes, prior)
 
 
 def load_shapes(path: str | os.PathLike, stage: str) -> tuple[Trained, VQVAEConfig | PriorConfig]:
@@ -123,17 +154,13 @@ def load_shapes(path: str | os.PathLike, stage: str) -> tuple[Trained, VQVAEConf
   tokenizer = abstract_vqvae(experiment)
   if stage == 'vqvae':
     return tokenizer, experiment.vqvae
-  return _abstract_prior(experiment.prior, tokenizer.spec), experiment.prior
+  return abstract_prior(experiment.prior, tokenizer.spec), experiment.prior
 
 
 def abstract_vqvae(experiment) -> Tokenizer:
   """Returns an experiment's tokenizer as shapes."""
   data = experiment.dataset
   return abstract_tokenizer(experiment.vqvae, data.sequence_length, data.resolution)
-
-
-def _abstract_prior(config, spec) -> Trained[Prior]:
-  return trained(nnx.eval_shape(lambda: Prior(config, spec, rngs=nnx.Rngs(0))))
 
 
 def _restored(like: Trained, path, stage: str, mesh: Mesh | None = None) -> Trained:
@@ -158,6 +185,6 @@ def _published_tokenizer(found) -> Tokenizer:
 
 
 def _published_model(found) -> VideoGPT:
-  prior = _abstract_prior(found.prior, found.codes)
+  prior = abstract_prior(found.prior, found.codes)
   prior = dataclasses.replace(prior, state=nnx.merge_state(prior.state, found.prior_state))
   return VideoGPT(_published_tokenizer(found), prior, found.prior)

@@ -25,6 +25,7 @@ EXTRAS = {
   'wandb': 'wandb',
   'mlflow': 'mlflow',
   'trackio': 'trackio',
+  'huggingface_hub': 'hub',
 }
 """Extra of pyproject.toml that brings a module."""
 
@@ -40,6 +41,7 @@ NEEDED_BY = {
   'wandb': 'tracking.to=wandb',
   'mlflow': 'tracking.to=mlflow',
   'trackio': 'tracking.to=trackio',
+  'hub': 'an address hf://',
 }
 
 TENSORFLOW_PYTHONS = ((3, 11), (3, 13))

@@ -13,7 +13,7 @@ import numpy as np
 
 from videogpt_jax import numpy_file
 from videogpt_jax.errors import UserError, UserFileError
-from videogpt_jax.framing import Framing
+from videogpt_jax.framing import Framing, check_fit
 from videogpt_jax.input.recording import BrokenRecordingError, Recording, frame_rate, sample
 from videogpt_jax.models.conditioners import Array
 from videogpt_jax.sampling import settings
@@ -64,6 +64,8 @@ class Cut:
   Attributes:
     fps, frame_skip, fit, antialias: as in `videogpt_jax.input.config.DatasetConfig`.
     frame_rate: frames a second of the clips, where it is known; else 0.
+  Raises:
+    UserError: one of them is impossible.
   """
 
   fps: float = 0.0
@@ -71,6 +73,14 @@ class Cut:
   fit: str = 'crop'
   antialias: bool = False
   frame_rate: float = 0.0
+
+  def __post_init__(self):
+    check_fit(self.fit)
+    if self.frame_skip < 1 or self.fps < 0 or not 0 <= self.frame_rate <= 1000:
+      raise UserError(
+        f'frame_skip ({self.frame_skip}) must be at least 1, fps ({self.fps}) not negative, and '
+        f'frame_rate ({self.frame_rate}) in [0, 1000]'
+      )
 
   def frame_rate_of(self, recording: Recording) -> float:
     """Returns the frames a second of clips of a recording, or 0 where frames have no times."""

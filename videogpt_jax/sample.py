@@ -66,7 +66,7 @@ def main(argv: Sequence[str]):
   check_folder('--out', out := Path(_OUT.value))
   if _NUM_FRAMES.value is not None and _NUM_FRAMES.value < 1:
     raise UserError(f'--num_frames ({_NUM_FRAMES.value}) must be at least 1')
-  from videogpt_jax import load_videogpt, loading, workdir
+  from videogpt_jax import load_videogpt, loading
   from videogpt_jax.stages import draw
   from videogpt_jax.training.sharding import MeshConfig, make_mesh
 
@@ -74,13 +74,15 @@ def main(argv: Sequence[str]):
   mesh = make_mesh(MeshConfig(tensor=_TENSOR.value))
   cli.announce_devices()
   model = load_videogpt(path, mesh)
-  for line in workdir.in_use(path):
-    print(line)
-  for warning in workdir.unfinished(path):
-    print(f'warning: {warning}')
-  samples = draw.draw(model, config, _SEED.value, **given(model))
+  if path.is_dir():
+    from videogpt_jax import workdir  # Orbax, which a file does not need
+
+    for line in [*workdir.in_use(path), *(f'warning: {x}' for x in workdir.unfinished(path))]:
+      print(line)
+  brought = brought_conditions(model, loading.load_starts(path))
+  samples = draw.draw(model, config, _SEED.value, **given(model, brought))
   notes = {flag.name: flag.value for flag in _NOTED if flag.value is not None}
-  notes |= {'model': _MODEL.value}
+  notes |= {'model': _MODEL.value} | ({'brought': sorted(brought)} if brought else {})
   for file in draw.write(samples, out, config, _SEED.value, notes, frame_rate(model.cut)):
     print(file)
   print(f'{samples.seconds_per_clip:.3f} s a video, compiling left out')
@@ -103,16 +105,41 @@ def sample_config():
   return SampleConfig(**stated)
 
 
-def given(model) -> dict[str, object]:
-  """Returns what the flags say that the videos show, as `VideoGPT.request` takes it."""
-  check_given(model.config, bool(_FRAMES.value or _CONTINUE.value), bool(_ACTIONS.value))
+def brought_conditions(model, starts) -> dict[str, object]:
+  """Returns the conditions that the flags leave out and the model's own clips have, and says so.
+
+  Args:
+    model: a VideoGPT.
+    starts: its `Starts`, or None.
+  """
+  if starts is None:
+    return {}
+  brought = dict(starts.conditions(_NUM.value, model.config, _NUM_FRAMES.value or 0))
+  if _FRAMES.value or _CONTINUE.value or 'frames' not in brought:
+    brought.pop('frames', None)  # whose class would be another's
+    brought.pop('class_label', None)
+  if _CLASS_LABEL.value:
+    brought.pop('class_label', None)
+  if _ACTIONS.value:
+    brought.pop('actions', None)
+  if brought:
+    what = ' and '.join(sorted(brought)).replace('class_label', 'classes')
+    print(f'{what}: those of the {len(starts.frames)} held-out clips that the model brings')
+  return brought
+
+
+def given(model, brought: dict[str, object]) -> dict[str, object]:
+  """Returns what the videos show, as `VideoGPT.request` takes it: `brought`, and by the flags."""
+  frames = bool(_FRAMES.value or _CONTINUE.value) or 'frames' in brought
+  check_given(model.config, frames, bool(_ACTIONS.value) or 'actions' in brought)
   labels = (_CLASS_LABEL.value or '').split(',')
-  return {
+  flags = {
     'class_label': (labels if len(labels) > 1 else labels[0]) or None,
     'frames': _FRAMES.value,
     'continue_from': _CONTINUE.value,
     'actions': _ACTIONS.value,
   }
+  return flags | brought
 
 
 def frame_rate(cut) -> float:

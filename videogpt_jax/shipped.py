@@ -1,4 +1,6 @@
-"""Where configs/ and data/ are: beside the package in a checkout, inside it when installed."""
+"""Where configs/, data/ and pretrained/ are: beside the package in a checkout, inside it when
+installed.
+"""
 
 import pathlib
 import sys
@@ -8,7 +10,7 @@ _PACKAGE = pathlib.Path(__file__).parent
 _INSTALLED = _PACKAGE / 'shipped'
 
 ROOT = _INSTALLED if _INSTALLED.exists() else _PACKAGE.parent
-"""The folder that holds both."""
+"""The folder that holds them."""
 
 
 def make_importable():
@@ -38,3 +40,13 @@ def config_names() -> list[str]:
   files = sorted(folder.rglob('*.py'))
   names = [file.relative_to(folder).with_suffix('').as_posix() for file in files]
   return [name for name in names if 'def get_config' in (folder / f'{name}.py').read_text()]
+
+
+def model(name: str) -> pathlib.Path | None:
+  """Returns the folder of a trained model that comes with the package, or None: 'doom'."""
+  return ROOT / 'pretrained' / name if name in model_names() else None
+
+
+def model_names() -> list[str]:
+  """Returns the names of the trained models that come with the package."""
+  return sorted(file.parent.name for file in (ROOT / 'pretrained').glob('*/model.safetensors'))

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from flax import nnx
 from jax.sharding import Mesh
 
 from videogpt_jax import programs, readers, world
@@ -17,7 +18,8 @@ from videogpt_jax.errors import UserError
 from videogpt_jax.generation import Generator
 from videogpt_jax.models.conditioners import Array, axes, check_conditions
 from videogpt_jax.models.prior import Prior
-from videogpt_jax.models.trained import Trained
+from videogpt_jax.models.spec import CodeSpec
+from videogpt_jax.models.trained import Trained, trained
 from videogpt_jax.models.transformer import PriorConfig
 from videogpt_jax.sampling import checks, windows
 from videogpt_jax.sampling.request import Callbacks, Generated, Request
@@ -273,3 +275,8 @@ def _for_all(values: Array, n_axes: int, n: int) -> np.ndarray:
   """Returns values with an axis of rollouts: those of one are for all."""
   values = np.asarray(values)
   return values if values.ndim == n_axes else np.repeat(values[None], n, axis=0)
+
+
+def abstract_prior(config: PriorConfig, spec: CodeSpec) -> Trained[Prior]:
+  """Returns a prior of such codes as shapes."""
+  return trained(nnx.eval_shape(lambda: Prior(config, spec, rngs=nnx.Rngs(0))))

@@ -230,7 +230,7 @@ def test_the_program_scores_two_folders(tmp_path):
 REFUSED = {
   'bair_gpt': ([], 'is a checkpoint, which does not state its data set; give one with --config'),
   'file.ckpt': ([], 'is a checkpoint, which does not state its data set; give one with --config'),
-  'nowhere': ([], 'nowhere: no such file or folder, and no published model of this name'),
+  'nowhere': ([], 'nowhere: no such file or folder, and no model of this name'),
   'folder': ([], 'the folder folder is neither a run, which has a config.json, nor an export'),
   './file.ckpt': (
     [f'--config={_ROOT}/configs/demo.py'],

@@ -1,9 +1,10 @@
 """State dicts in safetensors files, with the arguments as JSON in the metadata."""
 
 import argparse
+import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import safetensors
@@ -36,16 +37,35 @@ def read_safetensors(path: str | os.PathLike) -> dict:
   return {'state_dict': tensors, 'hyper_parameters': {'args': args}}
 
 
-def read(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-  """Reads the tensors of a file, and its metadata.
+def read(
+  path: str | os.PathLike, names: Sequence[str] | None = None
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+  """Reads the tensors of a file, all or these, and its metadata.
 
   Raises:
     FileNotFoundError: there is no such file.
     UserError: the file is damaged, or has offsets that are not those of its tensors.
   """
+  with _opened(path) as file:
+    wanted = file.keys() if names is None else names
+    return {name: file.get_tensor(name) for name in wanted}, file.metadata() or {}
+
+
+def layout(path: str | os.PathLike) -> dict[str, tuple[str, tuple[int, ...]]]:
+  """Returns type ('F32', 'BF16', ...) and shape of each tensor of a file, without reading them.
+
+  Errors are those of `read`.
+  """
+  with _opened(path) as file:
+    parts = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+    return {name: (part.get_dtype(), tuple(part.get_shape())) for name, part in parts.items()}
+
+
+@contextlib.contextmanager
+def _opened(path: str | os.PathLike) -> Iterator[safetensors.safe_open]:
   try:
     with safetensors.safe_open(path, framework='numpy') as file:
-      return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+      yield file
   except FileNotFoundError:
     raise
   except Exception as error:  # of safetensors, or of NumPy, which lacks some of its dtypes

@@ -3,6 +3,7 @@
 import os
 import pathlib
 
+from videogpt_jax import shipped
 from videogpt_jax.errors import UserFileError
 
 WELL_KNOWN = {
@@ -29,9 +30,10 @@ def find(path: str | os.PathLike) -> pathlib.Path:
     return pathlib.Path(path)
   name = os.fspath(path)
   if name not in WELL_KNOWN:
+    own = ''.join(f'{model}, ' for model in shipped.model_names())
     raise UserFileError(
-      f'{name}: no such file or folder, and no published model of this name; published models are '
-      f'{", ".join(WELL_KNOWN)}'
+      f'{name}: no such file or folder, and no model of this name; names are {own}'
+      f'{", ".join(WELL_KNOWN)}; addresses on the hub begin with hf://'
     )
   file = pathlib.Path(_CACHE).expanduser() / name
   if not file.exists():

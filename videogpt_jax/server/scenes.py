@@ -46,7 +46,10 @@ def of_files(paths: Sequence[str], model: VideoGPT) -> list[Scene]:
 
 
 def of_model(path: str | os.PathLike) -> list[Scene]:
-  """Returns held-out clips of a run's data; none, with a line, where these are not at hand."""
+  """Returns held-out clips of a run's data, or those that an export brings.
+
+  There are none, with a line, where a run's data are not at hand.
+  """
   from etils.epath import Path
 
   from videogpt_jax import input as data
@@ -54,7 +57,8 @@ def of_model(path: str | os.PathLike) -> list[Scene]:
 
   place = Path(loading.find_model(path))
   if not place.is_dir():
-    return []
+    brought = loading.load_starts(place)
+    return [] if brought is None else _of_clips(brought.frames, brought.actions)
   try:
     dataset = workdir.read_experiment(place).dataset
     batches = data.real_batches(dataset, split='test', start=None, batch_size=N_HELD_OUT)
@@ -62,7 +66,11 @@ def of_model(path: str | os.PathLike) -> list[Scene]:
   except (UserError, ModuleNotFoundError) as error:
     print(f"the run's held-out clips cannot be read: {error}; --frames=FILE begins with a video")
     return []
-  videos = np.asarray(pixels.to_model_range(batch['video']))
-  actions = batch.get('actions', [None] * len(videos))
   n = int(batch['mask'].sum())
-  return [Scene(f'held-out clip {i + 1}', videos[i], actions[i]) for i in range(n)]
+  return _of_clips(batch['video'][:n], batch.get('actions'))
+
+
+def _of_clips(videos: np.ndarray, actions: np.ndarray | None) -> list[Scene]:
+  videos = np.asarray(pixels.to_model_range(videos))
+  actions = [None] * len(videos) if actions is None else actions
+  return [Scene(f'held-out clip {i + 1}', x, actions[i]) for i, x in enumerate(videos)]

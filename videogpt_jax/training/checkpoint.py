@@ -30,14 +30,12 @@ from videogpt_jax.training.checkpoint_format import (
   sums_of,
   to_save,
 )
+from videogpt_jax.training.config import KEEP
 from videogpt_jax.training.damage import newest_readable
 from videogpt_jax.training.sharding import shardings
 from videogpt_jax.training.step import TrainState
 
 log = logging.getLogger(__name__)
-
-KEEP = 2
-"""Default number of checkpoints of a stage that are kept, the newest ones."""
 
 REOPENING = (1.0, 5.0, 25.0)
 """Seconds after which a folder is tried again that cannot be opened after a failed write."""

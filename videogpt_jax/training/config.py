@@ -4,8 +4,10 @@ import dataclasses
 
 from videogpt_jax import typed
 from videogpt_jax.errors import UserError
-from videogpt_jax.training.checkpoint import KEEP
 from videogpt_jax.training.optimizer import OptimizerConfig
+
+KEEP = 2
+"""Default number of checkpoints of a stage that are kept, the newest ones."""
 
 
 @dataclasses.dataclass(frozen=True)
