@@ -3,19 +3,19 @@
 import dataclasses
 import pathlib
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 from etils import epath
-from flax import nnx
 
 from tests import tiny_config
 from videogpt_jax import exchange
 from videogpt_jax.config import Experiment, from_dict
 from videogpt_jax.input.config import DatasetConfig
 from videogpt_jax.interop.published import Published
-from videogpt_jax.models.prior import Prior
-from videogpt_jax.models.trained import trained
-from videogpt_jax.models.vqvae import VQVAE
-from videogpt_jax.tokenizer import make_tokenizer
-from videogpt_jax.videogpt import VideoGPT
+from videogpt_jax.tokenizer import abstract_tokenizer
+from videogpt_jax.training.paths import name_of
+from videogpt_jax.videogpt import VideoGPT, abstract_prior
 
 
 def experiment(dataset: DatasetConfig | None = None, **prior) -> Experiment:
@@ -27,13 +27,20 @@ def experiment(dataset: DatasetConfig | None = None, **prior) -> Experiment:
 
 
 def make_model(of: Experiment, **fields) -> VideoGPT:
-  """Returns an experiment's models as a value, drawn at random."""
-  draw = nnx.jit(  # compiled once, not array by array
-    lambda: (VQVAE(of.vqvae, rngs=nnx.Rngs(0)), Prior(of.prior, of.codes, rngs=nnx.Rngs(1)))
-  )
-  vqvae, prior = draw()
-  tokenizer = make_tokenizer(vqvae, of.dataset.sequence_length, of.dataset.resolution)
-  return VideoGPT(tokenizer, trained(prior), of.prior, **fields)
+  """Returns an experiment's models as a value, with arrays drawn by NumPy: nothing is compiled."""
+  size, rng = (of.dataset.sequence_length, of.dataset.resolution), np.random.default_rng(0)
+
+  def draw(path, leaf):
+    values = rng.uniform(0.01, 0.1, leaf.shape)
+    signs = rng.choice([-1, 1], leaf.shape) if name_of(path).endswith('kernel') else 1
+    return jnp.asarray(values * signs, leaf.dtype)  # variances and counts are positive
+
+  parts = abstract_tokenizer(of.vqvae, *size), abstract_prior(of.prior, of.codes)
+  filled = [
+    dataclasses.replace(part, state=jax.tree_util.tree_map_with_path(draw, part.state))
+    for part in parts
+  ]
+  return VideoGPT(*filled, of.prior, **fields)
 
 
 def make_workdir(path: pathlib.Path, of: Experiment, with_prior: bool = True) -> pathlib.Path:

@@ -73,7 +73,7 @@ def export(
     experiment = workdir.read_experiment(place)
     for line in workdir.unfinished(place):
       say(f'warning: {line}')
-    brought = _starts(model, experiment, options, say)
+    brought = held_out_starts(model, experiment, options, say)
   else:
     brought = load_starts(place)
   out.mkdir(parents=True, exist_ok=True)
@@ -132,10 +132,17 @@ def _about_given(file: str) -> str:
     raise UserFileError(f'--data {file} cannot be read: {error}; give a file of text') from None
 
 
-def _starts(
+def held_out_starts(
   model: VideoGPT | Tokenizer, experiment: Experiment, options: Options, say: Callable[[str], None]
 ) -> Starts | None:
-  """Returns held-out clips of a run's data, where its prior needs some and they are there."""
+  """Returns held-out clips of a run's data, where its prior needs some and they are there.
+
+  Args:
+    model: of the run.
+    experiment: states the data set.
+    options: how many.
+    say: is told why there are fewer or none.
+  """
   if isinstance(model, Tokenizer) or not options.starts:
     return None
   if not (model.config.n_cond_frames or model.config.action_dim):
