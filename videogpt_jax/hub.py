@@ -34,8 +34,7 @@ def pull(address: str) -> pathlib.Path:
   """
   repository, revision = parts(address)
   with _told(address):
-    import huggingface_hub
-
+    huggingface_hub = _library()
     config = huggingface_hub.hf_hub_download(repository, model_folder.CONFIG, revision=revision)
     model_folder.check_format(pathlib.Path(config))
     files = list(model_folder.FILES)
@@ -58,8 +57,7 @@ def push(folder: pathlib.Path, address: str) -> str:
   """
   repository, revision = parts(address)
   with _told(address):
-    import huggingface_hub
-
+    huggingface_hub = _library()
     huggingface_hub.create_repo(repository, private=True, exist_ok=True)
     done = huggingface_hub.upload_folder(
       repo_id=repository,
@@ -79,6 +77,14 @@ def parts(address: str) -> tuple[str, str | None]:
       'hf://OWNER/NAME@REVISION'
     )
   return found[1], found[2]
+
+
+def _library():
+  import huggingface_hub
+  from huggingface_hub.utils import logging
+
+  logging.set_verbosity_error()  # warnings of its retries, which end in an error of ours
+  return huggingface_hub
 
 
 @contextlib.contextmanager
