@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: setup demo data-doom test test-slow test-newest test-some chaos bench gpu-check lint lock clean
+.PHONY: setup demo data-doom test test-slow test-newest test-some chaos bench gpu-check docs lint lock clean
 
 setup: $(VENV)/.installed
 
@@ -61,6 +61,9 @@ bench: setup  ## the benchmarks, as a table
 
 gpu-check: setup  ## checks and times everything on a GPU, in four minutes; see README for its JAX
 	$(RUN) -m benchmarks.gpu --out=runs/gpu
+
+docs: setup  ## the documentation as a site, in runs/site; what is amiss in it is an error
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict --quiet
 
 lock:  ## re-resolve requirements.lock for every supported Python
 	uv pip compile --universal --python-version 3.11 --fork-strategy requires-python \

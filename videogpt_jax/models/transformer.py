@@ -49,11 +49,16 @@ class PriorConfig:
   """Sizes of a prior; the defaults are the published code's.
 
   Attributes:
+    hidden_dim: units of a position's activations.
+    n_heads: heads of self- and cross-attention.
+    n_layers: blocks.
     head_dim: size of a head's queries, keys and values, in self- and cross-attention. 0 means
       hidden_dim / n_heads, and values of cross-attention that keep the memory's size.
     attn_bias: whether attention's output has a bias.
     mlp_dim: hidden units of the feed-forward layer. 0 means 4 * hidden_dim for 'gelu', and for
       'swiglu', which has three products instead of two, the multiple of 8 nearest to 2/3 of that.
+    dropout: probability that an activation is dropped after attention and feed-forward.
+    attn_dropout: probability that an attention weight is dropped; not 0 rules out fast kernels.
     attn_type: 'full'; 'sparse' for the strided block-sparse mask; or 'window' for a sliding window.
     attn_window: latent frames that 'window' reaches back to, the own one included.
     attn_backend: kernel of self-attention, a key of `attention.BACKENDS`; 'auto' chooses by

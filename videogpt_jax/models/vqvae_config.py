@@ -33,12 +33,16 @@ class VQVAEConfig:
 
   Attributes:
     embedding_dim: size of the embedding, over all codebooks.
+    n_codes: entries of each codebook.
     n_codebooks: number of groups of the embedding, each with its own codebook (table 7).
+    n_hiddens: channels of the encoder's and decoder's convolutions.
+    n_res_layers: residual blocks of the encoder, and of the decoder.
     residual_dim: units inside a residual block; 0 means n_hiddens // 2.
     downsample: factors along time, height and width; powers of two.
     axial_attention: whether residual blocks have axial attention (table 3).
     axial_positions: whether position embeddings are added before it, the same ones in all blocks.
     post_vq_kernel: size of the convolution between codebook and decoder, 1 or 3.
+    n_heads: heads of the blocks' axial attention.
     dtype: of activations and products, 'float32' or 'bfloat16'; parameters are float32.
     quantizer: a key of `QUANTIZERS`.
     levels, entropy_weight: of the quantizers that have them, see `QuantizerConfig`.

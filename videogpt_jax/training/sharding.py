@@ -63,7 +63,14 @@ heads of a position, K codes."""
 
 @dataclasses.dataclass(frozen=True)
 class MeshConfig:
-  """Number of devices along each mesh axis; one of them may be -1, for all that remain."""
+  """Number of devices along each mesh axis; one of them may be -1, for all that remain.
+
+  Attributes:
+    data: devices that share the clips of a batch.
+    fsdp: devices that share the clips and the parameters, with their optimiser state.
+    tensor: devices that share the prior's heads, hidden units and logits.
+    sequence: devices that share the prior's positions.
+  """
 
   data: int = -1
   fsdp: int = 1
