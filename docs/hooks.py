@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 import videogpt_jax
 from videogpt_jax.config import Experiment
@@ -27,8 +28,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
   return files
 
 
-def on_page_markdown(markdown: str, **_) -> str:
-  """Lets links to files that are no pages name them instead."""
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, **_) -> str:
+  """Lets links to files that are no pages name them instead; links to the marks of commands."""
+  if f'| {page.file.src_uri} |' in (Path(config.docs_dir) / 'commands.md').read_text():
+    markdown += "\n\n[Which of this page's commands have been run](commands.md)\n"
   markdown = re.sub(r'\[([^\]]+)\]\(\.\./(?:data|notebooks)/[^)]+\)', r'\1', markdown)
   return re.sub(r'\]\(\.\./([A-Z]+\.md)\)', lambda m: f']({m[1].lower()})', markdown)
 
