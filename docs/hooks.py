@@ -17,6 +17,27 @@ from videogpt_jax.config import Experiment
 REPOSITORY_FILES = ('CHANGELOG.md', 'CONTRIBUTING.md', 'SECURITY.md')
 """Pages that lie beside docs/."""
 
+UNITS = {
+  'frames': ('sequence_length', 'frame_skip', 'n_cond_frames', 'num_frames'),
+  'latent frames': ('time_window', 'attn_window', 'history'),
+  'frames a second': ('fps',),
+  'pixels': ('resolution', 'digit_size'),
+  'pixels a frame': ('digit_speed',),
+  'clips': ('n_train_clips', 'n_test_clips', 'batch_size', 'fvd_clips'),
+  'videos': ('num',),
+  'batches': ('evaluate_batches',),
+  'micro-batches': ('grad_accum_steps',),
+  'checkpoints': ('keep',),
+  'steps': (
+    *('steps', 'log_every', 'evaluate_every', 'checkpoint_every', 'warmup_steps'),
+    *('max_skipped', 'adversarial_start'),
+  ),
+  'probability': ('dropout', 'attn_dropout', 'cond_dropout', 'top_p'),
+  'share': ('test_fraction',),
+  'devices': ('data', 'fsdp', 'tensor', 'sequence'),
+}
+"""Unit of each key that has one, by the last part of its name; the others are counts or factors."""
+
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
   """Adds the reference, and the pages of the repository's top."""
@@ -74,7 +95,7 @@ def configuration() -> str:
     '# Configuration keys',
     '',
     'A file in `configs/` sets some of these keys; each is a flag: `--config.prior.n_layers=16`.',
-    'Defaults are those that a file starts from. Meanings name the unit where it is not a count.',
+    'Defaults are those that a file starts from. Numbers without a unit are counts or factors.',
   ]
   rows = sorted(keys(Experiment), key=lambda row: row[0].count('.') > 0)  # stable
   section = None
@@ -83,8 +104,16 @@ def configuration() -> str:
     if head != section:
       section = head
       title = f'`{head}`' if head else 'The experiment'
-      lines += ['', f'## {title}', '', '| key | type | default | meaning |', '|---|---|---|---|']
-    cells = [f'`{path}`', f'`{kind}`', f'`{default!r}`', meaning]
+      lines += [
+        '',
+        f'## {title}',
+        '',
+        '| key | type | default | unit | meaning |',
+        '|---|---|---|---|---|',
+      ]
+    name = path.rpartition('.')[2]
+    unit = next((unit for unit, keys_of in UNITS.items() if name in keys_of), '')
+    cells = [f'`{path}`', f'`{kind}`', f'`{default!r}`', unit, meaning]
     lines.append('| ' + ' | '.join(cell.replace('|', '\\|') for cell in cells) + ' |')
   return '\n'.join(lines) + '\n'
 

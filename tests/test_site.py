@@ -34,6 +34,17 @@ def test_every_key_has_a_meaning_and_every_meaning_a_key(hooks):
   assert rows['prior_training.optimizer.learning_rate'] and rows['sample.temperature']
 
 
+def test_units_are_those_of_numbers_that_exist(hooks):
+  numbers = {
+    path.rpartition('.')[2]
+    for path, kind, _, _ in hooks.keys(hooks.Experiment)
+    if 'int' in kind or 'float' in kind
+  }
+  named = [name for names in hooks.UNITS.values() for name in names]
+  assert set(named) <= numbers and len(named) == len(set(named))
+  assert '| `int` | `50` | steps | in steps. |' in hooks.configuration()
+
+
 def test_every_public_name_is_in_the_reference(hooks):
   page = hooks.api()
   for name in hooks.videogpt_jax.__all__:
