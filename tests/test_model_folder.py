@@ -176,6 +176,10 @@ DAMAGE = {
     _with_config(lambda c: c.update(class_names=[1])),
     'class_names.*must be text',
   ),
+  'too few classes': (
+    _with_config(lambda c: c.update(class_names=['a'])),
+    'class_names has 1 names, and 10 are needed, or none',
+  ),
   'a cut of another kind': (_with_config(lambda c: c['cut'].update(fit='tear')), "fit .*'tear'"),
 }
 

@@ -165,14 +165,19 @@ def describe(file: pathlib.Path) -> Description:
   values = files.read_json(config, {}, _REMEDY)
   del values['format'], values['version']
   try:
-    names = [_names(key, values.pop(key, [])) for key in ('class_names', 'action_names')]
+    names = {key: _names(key, values.pop(key, [])) for key in ('class_names', 'action_names')}
     cut = typed.build(Cut, values.pop('cut', {}), 'cut')
-    size = {key: values.pop(key, None) for key in ('sequence_length', 'resolution')}
+    clips = {key: values.pop(key, None) for key in ('sequence_length', 'resolution')}
     prior = values.pop('prior', None)
-    values |= {'dataset': {'source': 'random'} | size}
+    values |= {'dataset': {'source': 'random'} | clips}
     if prior is not None:  # whose kernel of attention may be missing here
       values['prior'] = typed.read(prior, dict, 'prior') | {'attn_backend': 'auto'}
-    return Description(from_dict(values), prior is not None, *names, cut)
+    experiment = from_dict(values)
+    sizes = experiment.prior.n_classes, experiment.prior.action_dim
+    for size, (key, found) in zip(sizes, names.items(), strict=True):
+      if 0 < len(found) < size:
+        raise UserError(f'{key} has {len(found)} names, and {size} are needed, or none')
+    return Description(experiment, prior is not None, **names, cut=cut)
   except UserError as error:
     raise UserError(f'{config}: {error}') from None
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from etils import epath
 
-from tests.chaos import mutate
+from tests.chaos import export, mutate
 
 GOLDENS = pathlib.Path(__file__).parent.parent / 'goldens'
 
@@ -350,4 +350,5 @@ KINDS = {
   'tfrecord': Kind(_write_shards, _harm_shards, _read_shards),
   'workdir': Kind(_write_workdir, _harm_workdir, _read_workdir),
   'orbax': Kind(_write_orbax, harm_a_file, _read_orbax),
+  'export': Kind(export.write, export.harm, export.read),
 }
