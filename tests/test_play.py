@@ -3,6 +3,11 @@
 import contextlib
 import io
 import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -16,6 +21,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from tests.browser import needs_browser, opened
+from tests.conftest import QUICK
 from tests.test_world import FRAMES, ONE_HOT, videogpt
 from videogpt_jax import UserError, media, play
 from videogpt_jax.sampling.settings import SamplingSettings
@@ -23,6 +29,7 @@ from videogpt_jax.server import app, uploads
 from videogpt_jax.server.scenes import NOTHING, Scene
 from videogpt_jax.server.session import MOST_KEPT, Session, to_bytes
 
+ROOT = pathlib.Path(__file__).parents[1]
 SETTINGS = SamplingSettings(strategy='speculative')
 SCENES = [Scene('a clip', FRAMES[0], ONE_HOT[[0] * 8]), NOTHING]
 
@@ -187,8 +194,8 @@ def test_an_address_that_is_taken_or_not_ours_is_told_at_once():
     play.listen('192.0.2.1', 8000)
 
 
-RECORD = """(() => { const before = show; window.pictures = [];
-  show = (canvas, rgb) => { pictures.push(rgb.join()); before(canvas, rgb); }; })()"""
+RECORD = """(() => { const before = show; window.pictures = {model: [], game: []};
+  show = (canvas, rgb) => { pictures[canvas.id].push(rgb.join()); before(canvas, rgb); }; })()"""
 
 
 @needs_browser
@@ -203,9 +210,9 @@ def test_keys_change_the_picture(page, tmp_path):
       browser.key(code, True)
       held = "document.querySelector('#buttons [aria-pressed=true]').textContent"
       assert browser.js(held) == name
-      browser.js("pictures = []; document.getElementById('restart').click()")
-      browser.wait('count > 14 && pictures.length >= count')
-      shown[name] = browser.js('pictures.slice(-count)')
+      browser.js("pictures.model = []; document.getElementById('restart').click()")
+      browser.wait('count > 14 && pictures.model.length >= count')
+      shown[name] = browser.js('pictures.model.slice(-count)')
       browser.key(code, False)
     assert shown['left'][:8] == shown['right'][:8]  # the clip that both begin with
     assert shown['left'][8:14] != shown['right'][8:14]
@@ -222,3 +229,43 @@ def test_keys_change_the_picture(page, tmp_path):
     browser.screenshot(tmp_path / 'phone.png')
     assert browser.faults == []
   assert ended(page[0])
+
+
+@needs_browser
+@pytest.mark.slow
+def test_a_run_is_played_beside_the_real_game(tmp_path):
+  """Record, train and play by the commands: the game and the model begin with the same frames."""
+  alone = {'cwd': ROOT, 'env': {**os.environ, 'XLA_FLAGS': QUICK}}  # one device
+  command = [sys.executable, 'data/prepare.py', '--format=vizdoom', '--n_generated=8']
+  command += ['--source=health_gathering_supreme', '--resolution=64', f'--out={tmp_path}/shards']
+  subprocess.run([*command, '--policy=explore'], check=True, **alone)
+  sizes = {'vqvae.n_hiddens': 16, 'vqvae.n_res_layers': 1, 'vqvae.downsample': '(2, 8, 8)'}
+  sizes |= {'prior.hidden_dim': 48, 'prior.n_layers': 1, 'prior.history': 1}
+  for stage in ('vqvae', 'prior'):
+    sizes |= {f'{stage}_training.steps': 2, f'{stage}_training.batch_size': 2}
+  command = [sys.executable, '-m', 'videogpt_jax.main', '--config=configs/doom.py']
+  command += [f'--config.{key}={value}' for key, value in sizes.items()]
+  command += [f'--config.dataset.path={tmp_path}/shards', f'--workdir={tmp_path}/run']
+  subprocess.run([*command, '--stages=vqvae,prior'], check=True, **alone)
+  command = [sys.executable, '-m', 'videogpt_jax.play', f'--model={tmp_path}/run', '--port=0']
+  with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **alone) as process:
+    try:
+      address = next(line.split()[2] for line in process.stdout if line.startswith('play at'))
+      with opened(address, tmp_path / 'browser') as browser:
+        browser.wait('count > 20')
+        browser.js(RECORD)
+        scenes = "[...document.querySelectorAll('#scene option')].map(o => o.textContent)"
+        assert browser.js(scenes) == ['held-out clip 1', 'nothing']
+        browser.js("document.getElementById('real').click()")
+        browser.key('ArrowUp', True)
+        held = "document.querySelector('#buttons [aria-pressed=true]').textContent"
+        assert browser.js(held) == 'move forward'
+        browser.wait('pictures.game.length > 20')
+        game, model = (browser.js(f'pictures.{name}.slice(-20)') for name in ('game', 'model'))
+        assert len(set(game)) > 10 and not set(game) & set(model)
+        assert len(set(game[-1].split(','))) > 30
+        browser.screenshot(tmp_path / 'played.png')
+        assert browser.faults == []
+    finally:
+      process.send_signal(signal.SIGINT)
+      assert process.wait(30) == 0

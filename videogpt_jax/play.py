@@ -7,6 +7,7 @@ The model must be able to go on without an end; see docs/playing.md. The page is
 alone, unless --host names an address to serve it at.
 """
 
+import contextlib
 import ipaddress
 import socket
 from collections.abc import Sequence
@@ -64,8 +65,9 @@ def main(argv: Sequence[str]):
   host, port = listener.getsockname()[:2]
   print(f'play at http://{_shown(host)}:{port}   (Ctrl-C ends)', flush=True)
   served = app.make_app(player, _names(_HOST.value))
-  config = uvicorn.Config(served, log_level='warning', ws='websockets', ws_max_size=2**16)
-  uvicorn.Server(config).run(sockets=[listener])
+  server = uvicorn.Server(uvicorn.Config(served, log_level='warning', ws_max_size=2**16))
+  with contextlib.suppress(KeyboardInterrupt):  # which uvicorn raises again, having ended
+    server.run(sockets=[listener])
 
 
 def listen(host: str, port: int) -> socket.socket:
