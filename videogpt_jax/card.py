@@ -176,9 +176,11 @@ def _each_limit(model: VideoGPT | Tokenizer, facts: Facts) -> Iterator[str]:
   yield 'It knows videos like its training data, and no others.'
   yield 'Decoded frames are softer than the originals: what the codes do not keep is lost.'
   if isinstance(model, VideoGPT):
-    length = model.vqvae.spec.sequence_length
+    length, window = model.vqvae.spec.sequence_length, model.config.attn_window
     yield (
-      f'A clip has {length} frames. Longer videos are made clip after clip, and what the last '
+      f'It can be played without an end, and each layer looks back {window} latent frames.'
+      if window
+      else f'A clip has {length} frames. Longer videos are made clip after clip, and what the last '
       'clip no longer shows is forgotten.'
     )
     yield 'It was trained to imitate its data, and may repeat training clips and their biases.'

@@ -113,6 +113,12 @@ _SPLIT = flags.DEFINE_enum(
   ['test', 'val'],
   'Which held-out clips to score a model on, where there are both.',
 )
+_ROLLOUTS = flags.DEFINE_integer(
+  'rollouts', 0, 'Plays --model on from so many held-out starts; docs/playing.md.', lower_bound=0
+)
+_HORIZON = flags.DEFINE_integer(
+  'horizon', 64, 'Frames that --rollouts plays on from each start.', lower_bound=1
+)
 _OUT = flags.DEFINE_string(
   'out', None, 'File of the result; by default evaluation.json, in the workdir if there is one.'
 )
@@ -147,6 +153,8 @@ def main(argv: Sequence[str]):
     raise UserError(
       '--config, --reference_split and --reference_start are of --model; see --clip_choice'
     )
+  if not model and _ROLLOUTS.value:
+    raise UserError('--rollouts are of --model; clips of other origin cannot be played')
   nets = networks.load_networks(
     _FVD_WEIGHTS.value,
     _IS_WEIGHTS.value,
@@ -161,7 +169,7 @@ def main(argv: Sequence[str]):
     from videogpt_jax.stages import score
 
     scoring = score.Scoring(protocol, nets, seed, batch_size, _SPLIT.value, save_reference)
-    result = score.score_model(scored, scoring)
+    result = score.score_model(scored, scoring, rollouts=_rollouts())
   else:
     result = compare.compare(
       sets,
@@ -179,6 +187,15 @@ def main(argv: Sequence[str]):
 
     finite = {name: x for name, x in record.as_metrics(result).items() if math.isfinite(x)}
     record_metrics(folder, finite)
+
+
+def _rollouts():
+  """Returns what to play, or None."""
+  from videogpt_jax.stages.score_worlds import Rollouts
+
+  if not _ROLLOUTS.value:
+    return None
+  return Rollouts(_ROLLOUTS.value, _HORIZON.value, _BATCH_SIZE.value, _SEED.value)
 
 
 def _scored(model: str):

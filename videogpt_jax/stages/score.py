@@ -30,7 +30,8 @@ from videogpt_jax.evaluation.networks import Networks, describe_files, usable
 from videogpt_jax.evaluation.scoring import Estimates
 from videogpt_jax.loading import load_model
 from videogpt_jax.sampling.settings import SamplingSettings
-from videogpt_jax.stages import held_out
+from videogpt_jax.stages import held_out, score_worlds
+from videogpt_jax.stages.score_worlds import Rollouts
 from videogpt_jax.stages.scored import Scored, check_clips, scored
 from videogpt_jax.tokenizer import Tokenizer
 from videogpt_jax.training.logging import say
@@ -78,7 +79,9 @@ def score_workdir(folder: Path, scoring: Scoring, with_samples: bool = True) -> 
   return score_model(scored(folder, folder), scoring, with_samples)
 
 
-def score_model(of: Scored, scoring: Scoring, with_samples: bool = True) -> dict[str, Any]:
+def score_model(
+  of: Scored, scoring: Scoring, with_samples: bool = True, rollouts: Rollouts | None = None
+) -> dict[str, Any]:
   """Scores a tokenizer and, where there is one, its prior.
 
   Args:
@@ -86,6 +89,7 @@ def score_model(of: Scored, scoring: Scoring, with_samples: bool = True) -> dict
     scoring: how.
     with_samples: False scores what needs no samples. Without a network that could score samples,
       none are drawn either.
+    rollouts: what to play, see `score_worlds`; or None.
   Returns:
     the record of `score_clips`. Its scores include the likelihoods and codebook figures that the
     stage `evaluate` reports.
@@ -98,11 +102,15 @@ def score_model(of: Scored, scoring: Scoring, with_samples: bool = True) -> dict
   model, experiment = load_model(of.place), of.experiment
   if of.stated:
     check_clips(model, experiment)
+  if rollouts is not None:
+    score_worlds.check(model)
   result = score_clips(model, experiment, of.folder, scoring, with_samples)
   batches = lambda: data.test_batches(
     experiment.dataset, batch_size=_batch_size(scoring), split=scoring.split
   )
   found, _ = held_out.score(model, batches, make_mesh(MeshConfig(), jax.local_devices()))
+  if rollouts is not None:
+    found |= score_worlds.score(model, experiment.dataset, _settings(experiment), rollouts)
   for kind, values in record.of_estimates(found).items():
     result[kind] |= values
   if not isinstance(model, VideoGPT):

@@ -1,0 +1,112 @@
+"""Scores of worlds, on a game whose rules are known, and on a model of ours."""
+
+import types
+
+import numpy as np
+import pytest
+
+from tests.test_world import videogpt
+from videogpt_jax import UserError
+from videogpt_jax.evaluation import action_reader
+from videogpt_jax.evaluation.image_quality import ROUNDING_ERROR
+from videogpt_jax.input.config import DatasetConfig
+from videogpt_jax.sampling.settings import SamplingSettings
+from videogpt_jax.stages import score_worlds
+from videogpt_jax.stages.score_worlds import Rollouts
+
+MOVES = np.array([0, -2, 2])  # pixels, of the actions: stay, left, right
+SIDE = 16
+EXACT = -10 * np.log10(ROUNDING_ERROR)
+
+
+def frame(places):
+  """A bright bar at each of these places on a texture: uint8 [... 16 16 3]."""
+  x = np.arange(SIDE)
+  texture = (np.arange(SIDE)[:, None] * 7 + x * 3) % 60
+  bars = 190 * (np.abs(x - np.asarray(places)[..., None]) < 2)[..., None, :]
+  return np.repeat((texture + bars).astype(np.uint8)[..., None], 3, axis=-1)
+
+
+def episode(rng, n):
+  choices, places = rng.integers(3, size=n), [8]
+  for choice in choices[:-1]:
+    places.append(np.clip(places[-1] + MOVES[choice], 2, 13))
+  return frame(places), np.eye(3, dtype=np.float32)[choices]
+
+
+class RightWorld:
+  """Knows the rules: two frames at a step."""
+
+  frames_of_a_step = 2
+
+  def __init__(self, frames, seed, *, n, actions, class_label, settings):
+    del seed, n, actions, class_label, settings
+    self.given = np.asarray(frames) + 0.5
+    self._places = np.asarray(self.given[:, -1, 0, :, 0] > 0.7).argmax(axis=1) + 1
+
+  def step(self, actions):
+    frames = []
+    for action in np.moveaxis(actions, 1, 0):
+      self._places = np.clip(self._places + MOVES[action.argmax(-1)], 2, 13)
+      frames.append(frame(self._places) / np.float32(255))
+    return np.stack(frames, axis=1)
+
+
+@pytest.fixture(scope='module')
+def dataset(tmp_path_factory):
+  folder, rng = tmp_path_factory.mktemp('game'), np.random.default_rng(0)
+  for i in range(40):
+    of = folder / ('calm', 'wild')[i % 2]
+    of.mkdir(exist_ok=True)
+    video, actions = episode(rng, 24)
+    np.savez(of / f'{i}.npz', video=video, actions=actions)
+  return DatasetConfig('folder', str(folder), resolution=SIDE, sequence_length=4, test_fraction=0.5)
+
+
+def test_a_world_that_knows_the_rules_is_exact_and_its_baselines_are_not(dataset, monkeypatch):
+  monkeypatch.setattr(action_reader, '_STEPS', 150)
+  monkeypatch.setattr(action_reader, '_SIDE', SIDE)
+  monkeypatch.setattr(score_worlds, 'N_TIMED', 2)
+  spec = types.SimpleNamespace(sequence_length=4)
+  model = types.SimpleNamespace(
+    vqvae=types.SimpleNamespace(spec=spec),
+    config=types.SimpleNamespace(action_dim=3, n_classes=0),
+    play=RightWorld,
+  )
+  rollouts = Rollouts(n=24, horizon=9, batch_size=7)
+  scores = score_worlds.score(model, dataset, SamplingSettings(), rollouts)
+  for horizon in (1, 2, 4, 8):
+    assert scores[f'psnr_at_{horizon}'].value == pytest.approx(EXACT, abs=1e-3)
+    assert scores[f'ssim_at_{horizon}'].value == pytest.approx(1)
+  for name in ('copied', 'shuffled', 'copied_wild', 'shuffled_calm'):
+    low, high = scores[f'psnr_at_8_{name}'].interval
+    assert low <= scores[f'psnr_at_8_{name}'].value <= high < EXACT - 5
+    gain = EXACT - scores[f'psnr_at_8_{name}'].value
+    assert scores[f'psnr_gain_at_8_{name}'].value == pytest.approx(gain, abs=1e-3)
+  assert 'psnr_at_16' not in scores
+  assert scores['action_accuracy_real'].value > 0.6  # at the walls nothing can be read
+  assert scores['action_fidelity'].value == pytest.approx(1, abs=1e-6)
+  assert scores['frames_per_second'].value > 0
+
+
+def test_a_model_of_ours_is_played_on(tmp_path):
+  rng = np.random.default_rng(0)
+  for i in range(4):
+    video = rng.integers(0, 256, (20, 8, 8, 3), np.uint8)
+    np.savez(tmp_path / f'{i}.npz', video=video, actions=rng.normal(size=(20, 3)))
+  data = DatasetConfig('folder', str(tmp_path), resolution=8, sequence_length=8, test_fraction=0.5)
+  scores = score_worlds.score(videogpt(), data, SamplingSettings(), Rollouts(3, 5, 2))
+  names = {name for name in scores if '_at_4' in name}
+  kinds = ('psnr_at_4', 'ssim_at_4', 'psnr_gain_at_4')
+  assert names == {f'{kind}{of}' for kind in kinds for of in ('', '_copied', '_shuffled')} - {
+    'psnr_gain_at_4'
+  }
+  assert all(0 < scores[name].value < 40 for name in names if name.startswith('psnr_at'))
+  assert 'action_fidelity' not in scores  # these actions are no choices
+
+
+def test_what_cannot_be_played_is_refused():
+  with pytest.raises(UserError, match='need a prior'):
+    score_worlds.check(videogpt().vqvae)
+  with pytest.raises(UserError, match=r"prior\.attn_type is 'full'"):
+    score_worlds.check(videogpt(attn_type='full', attn_window=0))
