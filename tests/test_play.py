@@ -144,8 +144,12 @@ def test_other_pages_and_other_names_are_refused(page):
   with pytest.raises(InvalidStatus):
     connect(f'ws://{page[1]}/socket', origin='http://elsewhere.example')
   other = urllib.request.Request(f'http://{page[1]}/', headers={'Host': 'elsewhere.example'})
-  with pytest.raises(urllib.error.HTTPError, match='400'):
+  with pytest.raises(urllib.error.HTTPError, match='400') as refused:
     urllib.request.urlopen(other)
+  line = refused.value.read().decode()
+  assert line == 'this page is served to 127.0.0.1 alone; --host=ADDRESS serves it elsewhere'
+  with pytest.raises(InvalidStatus):
+    connect(f'ws://{page[1]}/socket', additional_headers={'Host': 'elsewhere.example'})
   assert ended(page[0])
 
 

@@ -20,12 +20,13 @@ from collections.abc import Sequence
 import anyio
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
 from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocket, WebSocketClose, WebSocketDisconnect
 
 from videogpt_jax import media
 from videogpt_jax.errors import UserError
@@ -165,6 +166,22 @@ def _own_page(socket: WebSocket) -> bool:
   return origin is None or origin.split('://')[-1] == socket.headers.get('host')
 
 
+class _OwnNames:
+  """Refuses browsers that ask by another name: a page from elsewhere may be behind it."""
+
+  def __init__(self, app: ASGIApp, names: Sequence[str]):
+    self._app, self._names = app, names
+
+  async def __call__(self, scope: Scope, receive: Receive, send: Send):
+    host = Headers(scope=scope).get('host', '').rsplit(':', 1)[0] if 'headers' in scope else ''
+    if scope['type'] == 'lifespan' or host.strip('[]') in self._names or '*' in self._names:
+      await self._app(scope, receive, send)
+      return
+    line = f'this page is served to {self._names[0]} alone; --host=ADDRESS serves it elsewhere'
+    refusal = PlainTextResponse(line, 400) if scope['type'] == 'http' else WebSocketClose(1008)
+    await refusal(scope, receive, send)
+
+
 def make_app(player: Player, hosts: Sequence[str]) -> Starlette:
   """Returns the web application.
 
@@ -173,7 +190,6 @@ def make_app(player: Player, hosts: Sequence[str]) -> Starlette:
     hosts: names by which browsers may ask for the page; ['*'] for any.
   """
   page = importlib.resources.files('videogpt_jax.server').joinpath('play.html').read_text()
-  allowed = Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
   return Starlette(
     routes=[
       Route('/', lambda request: HTMLResponse(page)),
@@ -181,5 +197,5 @@ def make_app(player: Player, hosts: Sequence[str]) -> Starlette:
       Route('/upload/{token}', player.upload, methods=['POST']),
       WebSocketRoute('/socket', player.connect),
     ],
-    middleware=[allowed],
+    middleware=[Middleware(_OwnNames, names=hosts)],
   )
