@@ -63,6 +63,20 @@ def define_config(
   return required(flag, example) if example else flag
 
 
+def define_drawing() -> list[flags.FlagHolder]:
+  """Defines the flags that say how codes are drawn, as `SamplingSettings` names them."""
+  return [
+    flags.DEFINE_float('temperature', 1.0, 'Divides the logits; 0 is greedy.'),
+    flags.DEFINE_integer('top_k', None, 'Draw from this many of the most likely codes.'),
+    flags.DEFINE_float(
+      'top_p', None, 'Draw from the most likely codes that together reach this probability.'
+    ),
+    flags.DEFINE_float(
+      'guidance', 1.0, 'Classifier-free guidance; needs a prior trained with prior.cond_dropout.'
+    ),
+  ]
+
+
 class ModelFlag:
   """--model and its aliases.
 

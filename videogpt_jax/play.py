@@ -23,14 +23,7 @@ _PORT = flags.DEFINE_integer('port', 8000, 'Port; 0 takes a free one.', 0, 65535
 _FRAMES = flags.DEFINE_list(
   'frames', [], "Videos or photos to begin with; by default the run's held-out clips."
 )
-_TEMPERATURE = flags.DEFINE_float('temperature', 1.0, 'Divides the logits; 0 is greedy.')
-_TOP_K = flags.DEFINE_integer('top_k', None, 'Draw from this many of the most likely codes.')
-_TOP_P = flags.DEFINE_float(
-  'top_p', None, 'Draw from the most likely codes that together reach this probability.'
-)
-_GUIDANCE = flags.DEFINE_float(
-  'guidance', 1.0, 'Classifier-free guidance; needs a prior trained with prior.cond_dropout.'
-)
+_DRAWING = cli.define_drawing()
 _STRATEGY = flags.DEFINE_string(
   'strategy', 'speculative', 'How codes follow one another: sequential or speculative.'
 )
@@ -45,15 +38,7 @@ def main(argv: Sequence[str]):
   from videogpt_jax.sampling.settings import make_settings
   from videogpt_jax.server import app, scenes
 
-  settings = make_settings(
-    {
-      'temperature': _TEMPERATURE.value,
-      'top_k': _TOP_K.value,
-      'top_p': _TOP_P.value,
-      'guidance': _GUIDANCE.value,
-      'strategy': _STRATEGY.value,
-    }
-  )
+  settings = make_settings({flag.name: flag.value for flag in (*_DRAWING, _STRATEGY)})
   cli.announce_devices()
   model = load_videogpt(_MODEL.value)
   world.check_plays(model.generator)

@@ -23,14 +23,7 @@ _SEED = flags.DEFINE_integer('seed', 0, 'Video i depends on the seed and i.')
 _OUT = cli.required(
   flags.DEFINE_string('out', None, 'Folder for the videos, made if necessary.'), 'videos'
 )
-_TEMPERATURE = flags.DEFINE_float('temperature', 1.0, 'Divides the logits; 0 is greedy.')
-_TOP_K = flags.DEFINE_integer('top_k', None, 'Draw from this many of the most likely codes.')
-_TOP_P = flags.DEFINE_float(
-  'top_p', None, 'Draw from the most likely codes that together reach this probability.'
-)
-_GUIDANCE = flags.DEFINE_float(
-  'guidance', 1.0, 'Classifier-free guidance; needs a prior trained with prior.cond_dropout.'
-)
+_DRAWING = cli.define_drawing()
 _BEST_OF = flags.DEFINE_integer('best_of', 1, 'Draws of every clip; the likeliest is kept.')
 _NUM_FRAMES = flags.DEFINE_integer(
   'num_frames', None, 'Frames of each video; more than a clip has are made clip after clip.'
@@ -91,9 +84,7 @@ def main(argv: Sequence[str]):
 _NOTED = (_CLASS_LABEL, _FRAMES, _CONTINUE, _ACTIONS)
 """Flags that samples.json records, beside the settings."""
 
-_SETTINGS = (
-  *(_NUM, _FPS, _TEMPERATURE, _TOP_K, _TOP_P, _GUIDANCE, _BEST_OF, _NUM_FRAMES, _STRATEGY),
-)
+_SETTINGS = (*(_NUM, _FPS, *_DRAWING, _BEST_OF, _NUM_FRAMES, _STRATEGY),)
 """Flags that are fields of SampleConfig."""
 
 
