@@ -23,9 +23,9 @@ from websockets.sync.client import connect
 from tests.browser import needs_browser, opened
 from tests.conftest import QUICK
 from tests.test_world import FRAMES, ONE_HOT, videogpt
-from videogpt_jax import UserError, media, play
+from videogpt_jax import UserError, media
 from videogpt_jax.sampling.settings import SamplingSettings
-from videogpt_jax.server import app, uploads
+from videogpt_jax.server import address, app, uploads
 from videogpt_jax.server.scenes import NOTHING, Scene
 from videogpt_jax.server.session import MOST_KEPT, Session, to_bytes
 
@@ -42,7 +42,7 @@ def model():
 @contextlib.contextmanager
 def served(model, scenes=SCENES, hosts=('127.0.0.1', 'localhost')):
   """Yields (player, address) while the page is served in a thread."""
-  listener = play.listen('127.0.0.1', 0)
+  listener = address.listen('127.0.0.1', 0)
   player = app.Player(model, scenes, SETTINGS)
   server = uvicorn.Server(uvicorn.Config(app.make_app(player, hosts), log_level='warning'))
   thread = threading.Thread(target=server.run, kwargs={'sockets': [listener]})
@@ -190,12 +190,12 @@ def test_a_session_keeps_the_latest_frames_alone(model, monkeypatch):
 
 
 def test_an_address_that_is_taken_or_not_ours_is_told_at_once():
-  with contextlib.closing(play.listen('127.0.0.1', 0)) as listener:
+  with contextlib.closing(address.listen('127.0.0.1', 0)) as listener:
     listener.listen()
     with pytest.raises(UserError, match=r'cannot serve at 127\.0\.0\.1:.*in use'):
-      play.listen('127.0.0.1', listener.getsockname()[1])
+      address.listen('127.0.0.1', listener.getsockname()[1])
   with pytest.raises(UserError, match=r'cannot serve at 192\.0\.2\.1:8000.*choose another --host'):
-    play.listen('192.0.2.1', 8000)
+    address.listen('192.0.2.1', 8000)
 
 
 RECORD = """(() => { const before = show; window.pictures = {model: [], game: []};
@@ -254,8 +254,8 @@ def test_a_run_is_played_beside_the_real_game(tmp_path):
   command = [sys.executable, '-m', 'videogpt_jax.play', f'--model={tmp_path}/run', '--port=0']
   with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **alone) as process:
     try:
-      address = next(line.split()[2] for line in process.stdout if line.startswith('play at'))
-      with opened(address, tmp_path / 'browser') as browser:
+      url = next(line.split()[2] for line in process.stdout if line.startswith('play at'))
+      with opened(url, tmp_path / 'browser') as browser:
         browser.wait('count > 20')
         browser.js(RECORD)
         scenes = "[...document.querySelectorAll('#scene option')].map(o => o.textContent)"

@@ -2,19 +2,22 @@
 
 import dataclasses
 import os
+from typing import TYPE_CHECKING
 
 from flax import nnx
 from jax.sharding import Mesh
 
-from videogpt_jax import hub, model_folder, shipped
+from videogpt_jax import shipped
 from videogpt_jax.errors import UserError, UserFileError
 from videogpt_jax.models.trained import Trained
 from videogpt_jax.models.transformer import PriorConfig
 from videogpt_jax.models.vqvae import VQVAEConfig
 from videogpt_jax.readers import Cut
-from videogpt_jax.starts import Starts, read_starts
 from videogpt_jax.tokenizer import Tokenizer, abstract_tokenizer
 from videogpt_jax.videogpt import VideoGPT, abstract_prior
+
+if TYPE_CHECKING:
+  from videogpt_jax.starts import Starts
 
 EXPORTED = ('gpt.ckpt', 'gpt.safetensors', 'vqvae.ckpt', 'vqvae.safetensors')
 """Files of `export_torch`; the first stands for its folder, since gpt includes its VQ-VAE."""
@@ -35,6 +38,7 @@ def find_model(path: str | os.PathLike) -> os.PathLike:
   """
   from etils.epath import Path  # which a program without files does not need
 
+  from videogpt_jax import hub, model_folder
   from videogpt_jax.interop import well_known
 
   folder = hub.pull(path) if hub.is_address(path) else Path(path)
@@ -60,6 +64,8 @@ def load_model(path: str | os.PathLike) -> VideoGPT | Tokenizer:
 
   Arguments and errors are those of `load_videogpt`.
   """
+  from videogpt_jax import model_folder
+
   if model_folder.holds(place := find_model(path)):
     return model_folder.load(place)
   if not place.is_dir():
@@ -81,6 +87,8 @@ def load_vqvae(path: str | os.PathLike) -> Tokenizer:
     UserFileError: there is no such file, or no trained VQ-VAE in the workdir.
     UserError: the file is broken, or no VideoGPT checkpoint.
   """
+  from videogpt_jax import model_folder
+
   if model_folder.holds(folder := find_model(path)):
     return model_folder.load(folder, with_prior=False)
   if not folder.is_dir():
@@ -120,7 +128,7 @@ def _of_workdir(folder, mesh: Mesh | None) -> VideoGPT:
   return VideoGPT(tokenizer, prior, config, *names, cut=cut)
 
 
-def load_starts(path: str | os.PathLike) -> Starts | None:
+def load_starts(path: str | os.PathLike) -> 'Starts | None':
   """Returns the held-out clips and actions that a model brings to begin with; most bring none.
 
   Args:
@@ -128,6 +136,9 @@ def load_starts(path: str | os.PathLike) -> Starts | None:
   Raises:
     UserError: as for `load_vqvae`; or its start frames are not the model's.
   """
+  from videogpt_jax import model_folder
+  from videogpt_jax.starts import read_starts
+
   if not model_folder.holds(file := find_model(path)):
     return None
   said = model_folder.describe(file)

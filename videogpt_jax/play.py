@@ -8,14 +8,11 @@ alone, unless --host names an address to serve it at.
 """
 
 import contextlib
-import ipaddress
-import socket
 from collections.abc import Sequence
 
 from absl import flags
 
 from videogpt_jax import cli
-from videogpt_jax.errors import UserError
 
 _MODEL = cli.define_model()
 _HOST = flags.DEFINE_string('host', '127.0.0.1', 'Address to serve the page at; 0.0.0.0 is all.')
@@ -31,7 +28,9 @@ _STRATEGY = flags.DEFINE_string(
 
 def main(argv: Sequence[str]):
   del argv
-  listener = listen(_HOST.value, _PORT.value)
+  from videogpt_jax.server import address
+
+  listener = address.listen(_HOST.value, _PORT.value)
   import uvicorn
 
   from videogpt_jax import load_videogpt, world
@@ -48,43 +47,11 @@ def main(argv: Sequence[str]):
   print('compiling', flush=True)
   player.warm_up()
   host, port = listener.getsockname()[:2]
-  print(f'play at http://{_shown(host)}:{port}   (Ctrl-C ends)', flush=True)
-  served = app.make_app(player, _names(_HOST.value))
+  print(f'play at http://{address.shown(host)}:{port}   (Ctrl-C ends)', flush=True)
+  served = app.make_app(player, address.names(_HOST.value))
   server = uvicorn.Server(uvicorn.Config(served, log_level='warning', ws_max_size=2**16))
   with contextlib.suppress(KeyboardInterrupt):  # which uvicorn raises again, having ended
     server.run(sockets=[listener])
-
-
-def listen(host: str, port: int) -> socket.socket:
-  """Takes the address before anything is loaded.
-
-  Raises:
-    UserError: it is not this machine's, or taken.
-  """
-  listener = socket.socket(socket.AF_INET6 if ':' in host else socket.AF_INET)
-  listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-  try:
-    listener.bind((host, port))
-  except (OSError, OverflowError) as error:
-    why = getattr(error, 'strerror', None) or error
-    raise UserError(
-      f'cannot serve at {host}:{port}: {why}; choose another --host or --port'
-    ) from None
-  return listener
-
-
-def _names(host: str) -> list[str]:
-  """Returns the names by which browsers may ask for the page."""
-  try:
-    local = ipaddress.ip_address(host).is_loopback
-  except ValueError:
-    local = host == 'localhost'
-  return ['127.0.0.1', 'localhost', '::1'] if local else ['*']
-
-
-def _shown(host: str) -> str:
-  host = {'0.0.0.0': socket.gethostname(), '::': socket.gethostname()}.get(host, host)
-  return f'[{host}]' if ':' in host else host
 
 
 if __name__ == '__main__':

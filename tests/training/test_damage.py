@@ -406,7 +406,8 @@ def test_a_small_file_that_is_broken_is_named(tmp_path, text):
     'config.json': workdir.read_experiment,
     'metrics.json': read_metrics,
     'finished.json': lambda p: workdir.is_finished(p, Experiment(), 'sample'),
-    'classes.json': workdir.class_names,
+    'classes.json': lambda path: workdir.names(path, 'classes'),
+    'actions.json': lambda path: workdir.names(path, 'actions'),
   }
   for name, reader in read.items():
     (path / name).write_text(text)
