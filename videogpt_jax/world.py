@@ -71,7 +71,7 @@ class World:
     n: rollouts.
     action_names: of the choices, where actions are one-hot; () without actions.
     given: float32 [n T H W 3] in [0, 1], the start's frames as the tokenizer has them; T may be 0.
-    actions: float32 [A] or [n A] arrays, or [n f A]: those of all steps since the start.
+    actions: those of the steps since the start, float32 [n f A] each, or None without actions.
     passes: through the prior, that drew the latest frame of each rollout, int [n].
   """
 
