@@ -131,7 +131,8 @@ def view(cache: Cache, mask: CausalMask, start: jax.Array, chunk: int) -> View:
 def _blocks_to_read(layout: np.ndarray, own: bool) -> np.ndarray:
   """Returns for each block which earlier ones it attends to, and itself: int32 [n m], -1 fills."""
   rows = [np.flatnonzero(row) for row in np.tril(layout, 0 if own else -1)]
-  blocks = np.full((len(rows), max(map(len, rows))), -1, np.int32)
+  most = max(1, *map(len, rows))  # a window of a single block reads none, but arrays are not empty
+  blocks = np.full((len(rows), most), -1, np.int32)
   for i, found in enumerate(rows):
     blocks[i, : len(found)] = found
   return blocks
