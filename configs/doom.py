@@ -6,8 +6,9 @@
 
 A causal FSQ tokenizer of two frames a latent frame (2x16x16 codes of 4 frames, 1,000 values) and a
 modern prior whose attention reaches back four latent frames. Half of the recordings are played at
-random, half explore. Not a row of the paper. Steps are for an hour and a quarter on two cores each;
-nobody has trained it that long yet, so that there are no scores.
+random, half explore. Not a row of the paper. The tokenizer's steps take an hour and a quarter on
+two cores (0.5 steps a second); the prior's have not been timed. Nobody has trained either to its
+end yet, so that there are no scores.
 """
 
 import dataclasses
@@ -24,7 +25,7 @@ from videogpt_jax.training.optimizer import OptimizerConfig
 
 def get_config():
   training = TrainingConfig(
-    steps=4000,
+    steps=2200,
     batch_size=8,
     optimizer=OptimizerConfig(
       learning_rate=1e-3, schedule='cosine', warmup_steps=100, clip_norm=1.0, ema_decay=0.999
