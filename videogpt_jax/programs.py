@@ -159,10 +159,10 @@ def draw(
   return STRATEGIES[strategy](module, look_up, condition, keys, controls, given, with_logits)
 
 
-@_program()
-def begin_stream(prior: Trained[Prior], like: jax.Array, controls: Controls) -> streams.Stream:
-  """Returns a stream without a frame for each row of `like`, for drawing by `controls`."""
-  return streams.begin(prior.module(), len(like), controls.guidance is not None)
+@_program('n')
+def begin_stream(prior: Trained[Prior], controls: Controls, *, n: int) -> streams.Stream:
+  """Returns n streams without a frame, for drawing by `controls`."""
+  return streams.begin(prior.module(), n, controls.guidance is not None)
 
 
 @_program('strategy', donated=(6,))

@@ -84,7 +84,7 @@ def main(argv: Sequence[str]):
 _NOTED = (_CLASS_LABEL, _FRAMES, _CONTINUE, _ACTIONS)
 """Flags that samples.json records, beside the settings."""
 
-_SETTINGS = (*(_NUM, _FPS, *_DRAWING, _BEST_OF, _NUM_FRAMES, _STRATEGY),)
+_SETTINGS = (_NUM, _FPS, *_DRAWING, _BEST_OF, _NUM_FRAMES, _STRATEGY)
 """Flags that are fields of SampleConfig."""
 
 

@@ -109,10 +109,9 @@ class World:
     self._keys = jax.vmap(jax.random.fold_in, (None, 0))(
       jax.random.key(start.seed), np.arange(self.n)
     )
-    like = np.zeros(self.n)
     self._n_latent_frames = 0
     self._stream = programs.begin_stream(
-      self._of.prior, like, self._settings.controls, mesh=self._of.mesh
+      self._of.prior, self._settings.controls, n=self.n, mesh=self._of.mesh
     )
     self.given = self._take(start)
     return self.given

@@ -24,9 +24,9 @@ from videogpt_jax.sampling import cache as caches
 from videogpt_jax.sampling.forward import Forward, Lookup, Part
 from videogpt_jax.sampling.logits import Controls
 from videogpt_jax.sampling.sequential import Program
-from videogpt_jax.sampling.speculative import Sizes, State, one_pass
+from videogpt_jax.sampling.speculative import WINDOW, Sizes, State, one_pass
 
-WINDOWS = {'sequential': 1, 'speculative': 16}
+WINDOWS = {'sequential': 1, 'speculative': WINDOW}
 """Codes that a pass takes, by the name of the strategy."""
 
 
