@@ -5,6 +5,7 @@ played at random. Whoever plays so mostly faces a wall; the policy `explore` see
 """
 
 import contextlib
+import fcntl
 import itertools
 import os
 import tempfile
@@ -139,13 +140,25 @@ def _game(scenario, seed):
     game.set_mode(vizdoom.Mode.PLAYER)
     game.set_depth_buffer_enabled(True)
     game.set_seed(seed)
-    game.init()
+    with _folder_to_itself():
+      game.init()
     try:
       yield game
     finally:
       game.close()
-  with contextlib.suppress(OSError):
-    os.rmdir('_vizdoom')  # the game leaves it, empty, in the current folder
+  with _folder_to_itself(), contextlib.suppress(OSError):
+    os.rmdir('_vizdoom')  # the game leaves it, empty
+
+
+@contextlib.contextmanager
+def _folder_to_itself():
+  """Locks the current folder: a game dies if another makes or removes `_vizdoom` as it does."""
+  folder = os.open('.', os.O_RDONLY)
+  try:
+    fcntl.flock(folder, fcntl.LOCK_EX)
+    yield
+  finally:
+    os.close(folder)
 
 
 class Random:
