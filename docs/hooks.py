@@ -24,7 +24,7 @@ UNITS = {
   'pixels': ('resolution', 'digit_size'),
   'pixels a frame': ('digit_speed',),
   'clips': ('n_train_clips', 'n_test_clips', 'batch_size', 'fvd_clips'),
-  'videos': ('num',),
+  'videos': ('num', 'previews'),
   'batches': ('evaluate_batches',),
   'micro-batches': ('grad_accum_steps',),
   'checkpoints': ('keep',),

@@ -11,6 +11,7 @@ from flax import nnx
 
 from configs import ablations
 from videogpt_jax.config import from_dict
+from videogpt_jax.errors import UserError
 from videogpt_jax.models.prior import Prior
 from videogpt_jax.models.transformer import PriorConfig
 from videogpt_jax.models.vqvae import VQVAE, VQVAEConfig
@@ -207,3 +208,16 @@ def test_rows_that_do_not_exist_are_refused():
     ablations.get_config('layers,3')
   with pytest.raises(ValueError, match='variant'):
     _experiment('bair', 'table2')
+
+
+def test_a_folder_has_two_sizes():
+  sizes = {}
+  for size in ('small', 'medium'):
+    of = _experiment('folder', size)
+    prior = nnx.eval_shape(lambda of=of: Prior(of.prior, of.codes, rngs=nnx.Rngs(0)))
+    grid = of.codes.latent_shape
+    vqvae = nnx.eval_shape(lambda of=of, grid=grid: VQVAE(of.vqvae, grid, rngs=nnx.Rngs(0)))
+    sizes[size] = round((_n_parameters(prior) + _n_parameters(vqvae)) / 1e6, 1)
+  assert sizes == {'small': 2.8, 'medium': 30.1}  # as the file says
+  with pytest.raises(UserError, match="no size 'large'; sizes are small, medium"):
+    _experiment('folder', 'large')

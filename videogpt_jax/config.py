@@ -31,6 +31,9 @@ from videogpt_jax.training.sharding import MeshConfig
 from videogpt_jax.training.trackers.config import TrackingConfig
 from videogpt_jax.training.vqvae_loss import LossConfig
 
+MOST_PREVIEWS = 64
+"""Videos that an evaluation draws; they go through in one batch."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
@@ -43,12 +46,15 @@ class Experiment:
       bit; slower.
     prior_codes: directory of codes (`python -m videogpt_jax.encode`) that the prior trains on; ''
       encodes its clips at every step.
+    previews: videos that are drawn at each evaluation while the prior trains (previews.gif), under
+      the conditions of held-out clips; 0 draws none.
   """
 
   name: str = 'experiment'
   seed: int = 0
   deterministic: bool = False
   prior_codes: str = ''
+  previews: int = 0
   dataset: DatasetConfig = dataclasses.field(default_factory=DatasetConfig)
   vqvae: VQVAEConfig = dataclasses.field(default_factory=VQVAEConfig)
   vqvae_loss: LossConfig = dataclasses.field(default_factory=LossConfig)
@@ -61,6 +67,8 @@ class Experiment:
   tracking: TrackingConfig = dataclasses.field(default_factory=TrackingConfig)
 
   def __post_init__(self):
+    if not 0 <= self.previews <= MOST_PREVIEWS:
+      raise UserError(f'previews ({self.previews}) must be in [0, {MOST_PREVIEWS}]')
     spec = self.codes
     code_factors(self.prior.n_factors, spec.digits)
     if self.prior.attn_type == 'sparse':

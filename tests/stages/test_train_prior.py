@@ -9,11 +9,14 @@ import pytest
 from flax import nnx
 
 from tests.training.tiny import VQVAE_CONFIG, batch, make_stage
+from videogpt_jax import programs
 from videogpt_jax.models.conditioners import Condition
 from videogpt_jax.models.prior import Prior
 from videogpt_jax.models.spec import CodeSpec
+from videogpt_jax.models.trained import trained
 from videogpt_jax.models.transformer import PriorConfig
 from videogpt_jax.models.vqvae import VQVAE
+from videogpt_jax.sampling.logits import Controls
 from videogpt_jax.stages.train_prior import prior_stage
 from videogpt_jax.tokenizer import make_tokenizer
 
@@ -101,3 +104,22 @@ def test_with_history_a_clip_is_a_random_stretch_of_a_longer_one():
   places = [(hearer.heard[0] == vectors[:, i : i + 2]).all((1, 2, 3, 4)) for i in range(4)]
   assert np.any(places, axis=0).all()
   assert all(0.1 < place.mean() < 0.45 for place in places)
+
+
+@pytest.mark.parametrize('previews', [0, 2, 1000])
+def test_an_evaluation_draws_videos_under_the_conditions_of_held_out_clips(previews):
+  config = dataclasses.replace(CONFIG, n_cond_frames=0)
+  tokenizer = make_tokenizer(VQVAE(VQVAE_CONFIG, rngs=nnx.Rngs(7)), 4, 8)
+  prior, clips = Prior(config, tokenizer.spec, rngs=nnx.Rngs(0)), batch(0, 3)
+  prior.fc_out.kernel[...] = jax.random.normal(jax.random.key(1), prior.fc_out.kernel.shape)
+  shown = jax.jit(prior_stage(config, tokenizer, previews).show)(prior, tokenizer, clips)
+  if not previews:
+    assert shown == {}
+    return
+  n = min(previews, 3)
+  keys = jax.random.key_data(jax.random.split(jax.random.key(0), n))
+  conditions = {'class_label': clips['label'][:n]}
+  drawn = programs.draw(trained(prior), tokenizer, keys, Controls(), conditions)
+  expected = programs.videos(tokenizer, drawn.codes)
+  assert expected.std() > 0
+  np.testing.assert_allclose(shown['previews'] + 0.5, expected, atol=1e-5)

@@ -35,7 +35,7 @@ def write(path: Path, ended: bool = False):
     ended: whether the run has ended, so that the page need not be loaded anew.
   """
   try:
-    files.replace(path / FILE, _page(path, 0 if ended else REFRESH))
+    files.replace(path / FILE, html(path, 0 if ended else REFRESH))
   except (UserError, OSError) as error:
     say(f'warning: no {FILE}: {error}')
   except (LookupError, TypeError, ValueError, AttributeError) as error:  # JSON of another kind
@@ -49,7 +49,13 @@ def write_codes(path: Path, counts: np.ndarray):
   write_json(path / CODES, [[float(x.mean()) for x in row] for row in pieces])
 
 
-def _page(path: Path, refresh: int) -> str:
+def html(path: Path, refresh: int = 0) -> str:
+  """Returns the report of a workdir, a whole page; see `page.page`.
+
+  Raises:
+    UserError: it is no workdir, or a file cannot be read; LookupError, TypeError, ValueError or
+      AttributeError: a file holds something else than it should.
+  """
   experiment, metrics = workdir.read_experiment(path), read_metrics(path)
   sections = {
     'Generated videos': _samples(path),
@@ -80,6 +86,7 @@ def _samples(path: Path) -> str:
 def _pictures(path: Path) -> str:
   told = {
     'reconstructions.gif': 'Held-out clips above their reconstructions.',
+    'previews.gif': 'Videos drawn at the latest evaluation of the prior.',
     'nearest.gif': 'Samples above the training clips nearest to them.',
   }
   there = {name: text for name, text in told.items() if (path / name).exists()}

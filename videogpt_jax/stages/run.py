@@ -249,7 +249,8 @@ class _Run:
 
   def prior(self):
     tokenizer = load_vqvae(self.path)
-    stage, training = prior_stage(self.experiment.prior, tokenizer), self.experiment.prior_training
+    stage = prior_stage(self.experiment.prior, tokenizer, self.experiment.previews)
+    training = self.experiment.prior_training
     if self._begins_elsewhere('prior'):
       stage, theirs = init_from.begin(stage, training, self.mesh)
       if theirs.digest != tokenizer.digest:

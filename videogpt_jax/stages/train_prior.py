@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from videogpt_jax.evaluation import code_statistics as codes_stats
 from videogpt_jax.models.code_factors import CodeFactors
@@ -13,13 +14,21 @@ from videogpt_jax.models.conditioners import from_batch
 from videogpt_jax.models.prior import Prior
 from videogpt_jax.models.spec import CodeSpec
 from videogpt_jax.models.transformer import PriorConfig
+from videogpt_jax.sampling import sequential
+from videogpt_jax.sampling.logits import Controls
 from videogpt_jax.stages.train_vqvae import code_counts
 from videogpt_jax.tokenizer import Tokenizer
 from videogpt_jax.training.step import Batch, Metrics, Stage, Update
 
 
-def prior_stage(config: PriorConfig, tokenizer: Tokenizer) -> Stage:
-  """Returns the stage that trains a prior on the codes of `tokenizer`."""
+def prior_stage(config: PriorConfig, tokenizer: Tokenizer, previews: int = 0) -> Stage:
+  """Returns the stage that trains a prior on the codes of `tokenizer`.
+
+  Args:
+    config: of the prior.
+    tokenizer: the trained one.
+    previews: videos that each evaluation draws.
+  """
   spec = tokenizer.spec
   return Stage(
     name='prior',
@@ -27,7 +36,7 @@ def prior_stage(config: PriorConfig, tokenizer: Tokenizer) -> Stage:
     updates=(Update('prior', functools.partial(loss, config)),),
     evaluate=evaluate,
     summarise=functools.partial(summarise, spec),
-    show=lambda prior, tokenizer, batch: {},
+    show=functools.partial(show, previews),
     frozen=tokenizer,
     held_out_loss='prior_nats_per_code',
   )
@@ -66,6 +75,22 @@ def evaluate(prior: Prior, tokenizer: Tokenizer, batch: Batch) -> Metrics:
     'nats_per_code': nats_per_code(prior.factors, logits, codes),
     'code_counts': code_counts(codes, prior.codes.n_codes),
   }
+
+
+def show(previews: int, prior: Prior, tokenizer: Tokenizer, batch: Batch) -> dict[str, jax.Array]:
+  """Draws a video for each of the first clips, under its conditions: float32 [n T H W 3].
+
+  Video i is drawn from the same random numbers at every evaluation.
+  """
+  n = min(previews, len(next(iter(batch.values()))))
+  if not n:
+    return {}
+  given = {name: x[:n] for name, x in from_batch(batch, prior.config).items()}
+  vqvae, keys = tokenizer.module(), jax.random.split(jax.random.key(0), n)
+  drawn = sequential.decode(
+    prior, vqvae.codebook.lookup, prior.condition(given), keys, Controls(), None, False
+  )
+  return {'previews': jnp.clip(vqvae.decode(drawn.codes), -0.5, 0.5)}
 
 
 def target(tokenizer: Tokenizer, batch: Batch) -> tuple[jax.Array, jax.Array]:
