@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path('videogpt_jax')
 
 ROOMS = [
-  *('errors', 'typed', 'files', 'numpy_file', 'progress', 'pixels', 'page'),
+  *('errors', 'typed', 'files', 'archive', 'numpy_file', 'progress', 'pixels', 'page'),
   *('framing', 'resize', 'optional', 'machine', 'shipped'),
   'models',
   *('media', 'training', 'sampling', 'input', 'interop', 'evaluation'),
