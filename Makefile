@@ -20,7 +20,7 @@ demo: setup  ## train, sample and evaluate on the embedded digits
 # Records in quarter of an hour on two cores; called again, goes on where it was stopped.
 data-doom: setup  ## record ViZDoom: the paper's 1,000 episodes, and 2,000 of which half explore
 	$(RUN) data/prepare.py $(DOOM) --out=shards/vizdoom_hgs
-	$(RUN) data/prepare.py $(DOOM) --out=shards/doom --policy=mixed --n_generated=2000
+	$(RUN) data/prepare.py $(DOOM) --antialias --out=shards/doom --policy=mixed --n_generated=2000
 
 DOOM = --format=vizdoom --source=health_gathering_supreme --resolution=64
 

@@ -50,6 +50,15 @@ KINDS = {
     'downsample': (2, 2, 4),
     'first_frame_alone': True,
   },
+  'alone': {
+    'quantizer': 'fsq',
+    'levels': (3, 4),
+    'n_codes': 12,
+    'embedding_dim': 2,
+    'downsample': (2, 2, 4),
+    'time_padding': 'none',
+    'time_window': 1,
+  },
 }
 
 
@@ -164,7 +173,7 @@ def test_chunks_of_another_kind_are_refused():
 @pytest.mark.parametrize(
   ('change', 'message'),
   [
-    ({'time_padding': 'same'}, r"vqvae.time_padding is 'same' \(not 'causal'\)"),
+    ({'time_padding': 'same'}, r"vqvae.time_padding is 'same' \(not 'causal' or 'none'\)"),
     ({'time_mask': 'none', 'time_window': 0}, r"time_mask is 'none' .*time_window is 0"),
     ({'time_window': 0}, 'time_window is 0'),
   ],

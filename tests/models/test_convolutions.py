@@ -18,8 +18,10 @@ def random(seed, *shape):
 
 @pytest.mark.parametrize('stride', [(1, 1, 1), (2, 2, 2), (2, 1, 1), (1, 2, 2)])
 @pytest.mark.parametrize('size', [1, 3, 4])
-def test_conv3d_equals_the_strided_convolution(size, stride):
-  x, kernel = random(0, 2, 4, 6, 8, 5), random(1, size, size, size, 5, 7)
+@pytest.mark.parametrize('channels', [(5, 7), (8, 2)])
+def test_conv3d_equals_the_strided_convolution(size, stride, channels):
+  """With more channels, and with far fewer, which the CPU evaluates otherwise."""
+  x, kernel = random(0, 2, 4, 6, 8, channels[0]), random(1, size, size, size, *channels)
   padding = [(size // 2, size // 2)] * 3 if size % 2 else video_padding((4, 4, 4), stride)
 
   def plain(x, kernel):
@@ -86,7 +88,8 @@ def distances_seen(layer, stride, up=False):
 
 
 @pytest.mark.parametrize(
-  ('padding', 'seen'), [('same', {-1, 0, 1}), ('causal', {-1, 0}), ('ahead', {0, 1})]
+  ('padding', 'seen'),
+  [('same', {-1, 0, 1}), ('causal', {-1, 0}), ('none', {0}), ('ahead', {0, 1})],
 )
 def test_padding_in_time_decides_what_up_and_down_sampling_see(padding, seen, monkeypatch):
   """Also one that is made up, and sees nothing behind."""
@@ -94,6 +97,13 @@ def test_padding_in_time_decides_what_up_and_down_sampling_see(padding, seen, mo
   options = {'stride': (2, 1, 1), 'time_padding': padding, 'rngs': nnx.Rngs(0)}
   assert distances_seen(Conv3D(2, 3, 4, **options), 2) == seen
   assert distances_seen(ConvTranspose3D(2, 3, 4, **options), 2, up=True) == seen
+
+
+def test_without_padding_in_time_a_kernel_is_as_long_as_its_stride():
+  options = {'time_padding': 'none', 'rngs': nnx.Rngs(0)}
+  assert Conv3D(2, 3, 3, **options).kernel.shape == (1, 3, 3, 2, 3)
+  assert Conv3D(2, 3, 4, stride=(2, 2, 1), **options).kernel.shape == (2, 4, 4, 2, 3)
+  assert ConvTranspose3D(2, 3, 4, stride=(1, 2, 2), **options).kernel.shape == (1, 4, 4, 2, 3)
 
 
 @pytest.mark.parametrize('size', [3, 4])

@@ -3,6 +3,7 @@
 Axis letters: B batch; T H W frames, height, width; I, O input and output channels.
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 import jax
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 from einops import rearrange
 from flax import nnx
 
+from videogpt_jax.models import cpu_convolution
 from videogpt_jax.models.past import Past
 from videogpt_jax.models.placement import constrain
 
@@ -43,8 +45,17 @@ def causal_edges(kernel_size: int, stride: int) -> Edges:
 TIME_PADDINGS: dict[str, Callable[[int, int], Edges]] = {
   'same': same_edges,
   'causal': causal_edges,
+  'none': causal_edges,
 }
-"""Padding along time by name, the values of `vqvae.time_padding`; space is padded with 'same'."""
+"""Padding along time by name, the values of `vqvae.time_padding`; space is padded with 'same'.
+
+With 'none' a kernel is as long as its stride, so that latent frames share no frames.
+"""
+
+
+def kernel_shape(kernel_size: int, stride: Size3, time_padding: str) -> Size3:
+  """Returns the size of a kernel along T, H, W; `time_padding` is a key of `TIME_PADDINGS`."""
+  return stride[0] if time_padding == 'none' else kernel_size, kernel_size, kernel_size
 
 
 def video_padding(kernel_size: Size3, stride: Size3, time: str = 'same') -> tuple[Edges, ...]:
@@ -56,7 +67,7 @@ def video_padding(kernel_size: Size3, stride: Size3, time: str = 'same') -> tupl
 def dense_conv3d(x: jax.Array, kernel: jax.Array) -> jax.Array:
   """Convolves with stride 1 and no padding: x [B T H W I], kernel [kt kh kw I O].
 
-  On CPU it is a sum over time of 2-D convolutions, for which XLA has faster code.
+  On CPU it is evaluated by `cpu_convolution`.
   """
 
   def whole(x, kernel):
@@ -68,21 +79,7 @@ def dense_conv3d(x: jax.Array, kernel: jax.Array) -> jax.Array:
       dimension_numbers=('NDHWC', 'DHWIO', 'NDHWC'),
     )
 
-  def by_frames(x, kernel):
-    T = x.shape[1] - kernel.shape[0] + 1
-    frames = [
-      jax.lax.conv_general_dilated(
-        rearrange(x[:, t : t + T], 'B T H W I -> (B T) H W I'),
-        taps,
-        (1, 1),
-        'VALID',
-        dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
-      )
-      for t, taps in enumerate(kernel)
-    ]
-    return rearrange(sum(frames), '(B T) H W O -> B T H W O', T=T)
-
-  return jax.lax.platform_dependent(x, kernel, cpu=by_frames, default=whole)
+  return jax.lax.platform_dependent(x, kernel, cpu=cpu_convolution.convolve, default=whole)
 
 
 def conv3d(
@@ -183,8 +180,8 @@ class Conv3D(nnx.Module):
     use_bias: bool = True,
     rngs: nnx.Rngs,
   ):
-    size = (kernel_size,) * 3
-    fan_in = n_in * kernel_size**3
+    size = kernel_shape(kernel_size, stride, time_padding)
+    fan_in = n_in * math.prod(size)
     self.stride, self.fill = stride, stride[0] - 1 if first_alone else 0
     self.padding = tuple(padding or video_padding(size, stride, time_padding))
     self.kernel = nnx.Param(uniform_fan_in(rngs.params(), (*size, n_in, n_out), fan_in))
@@ -224,9 +221,9 @@ class ConvTranspose3D(nnx.Module):
     first_alone: bool = False,
     rngs: nnx.Rngs,
   ):
-    size = (kernel_size,) * 3
+    size = kernel_shape(kernel_size, stride, time_padding)
     self.fill = stride[0] - 1 if first_alone else 0
-    fan_in = n_out * kernel_size**3  # PyTorch counts the output channels here
+    fan_in = n_out * math.prod(size)  # PyTorch counts the output channels here
     self.stride, self.padding = stride, video_padding(size, stride, time_padding)
     self.kernel = nnx.Param(uniform_fan_in(rngs.params(), (*size, n_in, n_out), fan_in))
     self.bias = nnx.Param(uniform_fan_in(rngs.params(), (n_out,), fan_in))

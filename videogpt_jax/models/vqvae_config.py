@@ -47,7 +47,8 @@ class VQVAEConfig:
     quantizer: a key of `QUANTIZERS`.
     levels, entropy_weight: of the quantizers that have them, see `QuantizerConfig`.
     norm: of the residual blocks, a key of `VIDEO_NORMS`.
-    time_padding: of the convolutions, a key of `TIME_PADDINGS`.
+    time_padding: of the convolutions, a key of `TIME_PADDINGS`; with 'none', and a time_window of 1
+      or no attention, every latent frame stands for its own frames alone.
     time_mask: of attention along time, a key of `TIME_MASKS`.
     time_window: latent frames that causal attention along time reaches, its own included; 0 reaches
       them all. Only with a window can a video be encoded in pieces, see `check_streams`.
@@ -171,16 +172,16 @@ class VQVAEConfig:
   def check_streams(self):
     """Refuses a VQ-VAE that cannot take a video in pieces (UserError).
 
-    Each latent frame must depend on a bounded number of earlier frames, and on no later ones. Batch
+    Each latent frame must depend on a bounded number of earlier frames and on no later ones. Batch
     norm, which uses running averages outside of training, mixes no frames there.
     """
-    wanted = {'time_padding': 'causal', 'axial_positions': False}
+    wanted = {'time_padding': ('causal', 'none'), 'axial_positions': (False,)}
     if self.axial_attention:
-      wanted['time_mask'] = 'causal'
+      wanted['time_mask'] = ('causal',)
     faults = [
-      f'vqvae.{name} is {getattr(self, name)!r} (not {value!r})'
-      for name, value in wanted.items()
-      if getattr(self, name) != value
+      f'vqvae.{name} is {getattr(self, name)!r} (not {" or ".join(map(repr, values))})'
+      for name, values in wanted.items()
+      if getattr(self, name) not in values
     ]
     if self.axial_attention and not self.time_window:
       faults.append('vqvae.time_window is 0 (not a number of latent frames)')
