@@ -25,56 +25,71 @@
 REPOSITORY = ''  # @param {type:"string"}
 # The address of the repository (https://...), or of a wheel; '' where videogpt_jax is installed.
 
+import glob
 import importlib.util
-import os
+import re
+import shutil
 import subprocess
 import sys
 
-FOLDER = 'videogpt_jax_repository'
 if REPOSITORY and not importlib.util.find_spec('videogpt_jax'):
-  if REPOSITORY.endswith('.whl'):
-    what = f'videogpt-jax[train] @ {REPOSITORY}'
-  else:
-    subprocess.run(['git', 'clone', '--depth=1', REPOSITORY, FOLDER], check=True)
-    os.chdir(FOLDER)  # configurations and the demo's digits are found from here
-    what = '.[train]'
-  subprocess.run([sys.executable, '-m', 'pip', 'install', '--quiet', what], check=True)
+  extras = 'train'
+  if shutil.which('nvidia-smi'):
+    query = ['nvidia-smi', '--query-gpu=driver_version', '--format=csv,noheader']
+    driver = re.match(r'\d+', subprocess.run(query, capture_output=True, text=True).stdout)
+    extras += '' if not driver else ',cuda' if int(driver[0]) >= 580 else ',cuda12'
+  elif glob.glob('/dev/accel[0-9]*') or glob.glob('/dev/vfio/[0-9]*'):
+    extras += ',tpu'
+  address = REPOSITORY if REPOSITORY.endswith('.whl') else f'git+{REPOSITORY}'
+  package = f'videogpt-jax[{extras}] @ {address}'
+  subprocess.run([sys.executable, '-m', 'pip', 'install', '--quiet', package], check=True)
+  importlib.invalidate_caches()
 
-import jax
+from videogpt_jax import notebook
 
-import videogpt_jax
-
-devices = f'{jax.device_count()} x {jax.devices()[0].device_kind}'
-print(f'videogpt_jax {videogpt_jax.__version__} on {devices}')
-if jax.default_backend() == 'cpu':
-  print('No accelerator: everything works, only slower.')
+notebook.announce()
 
 # %% [markdown]
 # ## The model
 #
-# `MODEL` is a workdir that `videogpt_jax.main` has filled, the folder of an export, or a
-# published PyTorch checkpoint (`bair_gpt`, `ucf101_uncond_gpt` or the path of a file).
+# `MODEL` is the name of a model that comes with the package, a workdir that `videogpt_jax.main` has
+# filled, the folder of an export, or a published PyTorch checkpoint (`bair_gpt`,
+# `ucf101_uncond_gpt` or the path of a file).
 #
-# There are no weights in the repository yet. If `MODEL` does not exist, the next cell trains the
-# demo there: handwritten digits that bounce off the walls. This takes about ten minutes on two
-# CPU cores.
+# If `MODEL` is a workdir under `runs/` that does not exist, the next cell trains the demo there:
+# handwritten digits that bounce off the walls. This takes about ten minutes on two CPU cores.
 
 # %%
 # @title Load
 MODEL = 'runs/demo'  # @param {type:"string"}
 
+import os
+
+import videogpt_jax
+
 if not os.path.exists(MODEL) and MODEL.startswith('runs/'):
-  train = ['-m', 'videogpt_jax.main', '--config=configs/demo.py', f'--workdir={MODEL}']
-  subprocess.run([sys.executable, *train, '--stages=vqvae,prior'], check=True)
+  train = ['--config=demo', f'--workdir={MODEL}', '--stages=vqvae,prior']
+  notebook.run('main', *train, workdir=MODEL)
 
 model = videogpt_jax.load_videogpt(MODEL)
+starts = notebook.starts(MODEL, 8)  # held-out clips to begin with, or None
 print('codes of a clip:', model.latent_shape, ' classes:', list(model.classes) or 'none')
+names = ', '.join(notebook.conditions(model, starts, 1)) or 'nothing'
+print('the prior is conditioned on:', names)
+if model.action_names:
+  print('actions:', list(model.action_names))
 
 # %% [markdown]
 # ## Sample
 #
 # Lower temperatures and a smaller `TOP_K` give likelier and less varied videos. A video depends
 # on the seed alone, not on how many others are drawn.
+#
+# `CLASS` is for models of classes. `ACTION`, by name or number, is for models conditioned on
+# actions, and holds for all frames. `FRAMES` is a video or photo for models that begin with given
+# frames; on Colab, `UPLOAD_FRAMES` asks for it. What is left empty comes from held-out clips of the
+# model's data, where there are some. Without them, classes take turns, and frames and actions are
+# zeros.
 
 # %%
 # @title Settings
@@ -84,19 +99,31 @@ TEMPERATURE = 1.0  # @param {type:"slider", min:0, max:1.5, step:0.05}
 TOP_K = 0  # @param {type:"slider", min:0, max:256}
 TOP_P = 1.0  # @param {type:"slider", min:0.05, max:1, step:0.05}
 CLASS = ''  # @param {type:"string"}
-# The name of a class, where the model has classes; leave it empty and the classes take turns.
+ACTION = ''  # @param {type:"string"}
+FRAMES = ''  # @param {type:"string"}
+UPLOAD_FRAMES = False  # @param {type:"boolean"}
 
+if UPLOAD_FRAMES:
+  from google.colab import files
+
+  FRAMES = next(iter(files.upload()))
 settings = {'seed': SEED, 'temperature': TEMPERATURE}
 if TOP_K:
   settings['top_k'] = TOP_K
 if TOP_P < 1:
   settings['top_p'] = TOP_P
-labels = None
-if model.classes:
-  labels = [CLASS or model.classes[i % len(model.classes)] for i in range(NUM)]
-  settings['class_label'] = labels
 
-video = model.sample(NUM, **settings)  # float32 [n T H W 3] in [0, 1]
+
+def conditions(n, n_frames):
+  """Returns what n videos of so many frames are conditioned on, by name."""
+  found = notebook.conditions(model, starts, n, n_frames, ACTION)
+  return model.conditions(n, CLASS or None, FRAMES or None, conditions=found)
+
+
+given = conditions(NUM, model.vqvae.spec.sequence_length)
+labels = [model.classes[i] for i in given['class_label']] if model.classes else None
+
+video = model.sample(NUM, conditions=given, **settings)  # float32 [n T H W 3] in [0, 1]
 videogpt_jax.show(video, labels=labels)
 
 # %% [markdown]
@@ -117,10 +144,9 @@ if UPLOAD:
 
   CLIP = next(iter(files.upload()))
 start = CLIP or (video[:1] - 0.5)  # the first sample, where there is no clip
-one = {name: value for name, value in settings.items() if name != 'class_label'}
-if labels:
-  one['class_label'] = labels[0]
-longer = model.sample(1, continue_from=start, num_frames=NUM_FRAMES, **one)
+given = conditions(1, NUM_FRAMES)
+given.pop('frames', None)  # which the clip brings
+longer = model.sample(1, continue_from=start, num_frames=NUM_FRAMES, conditions=given, **settings)
 videogpt_jax.show(longer)
 
 # %% [markdown]

@@ -21,6 +21,7 @@ ROOMS = [
   *('starts', 'config', 'memory', 'drift', 'workdir'),
   *('model_folder', 'hub', 'loading', '__init__'),
   *('stages', 'exchange', 'card', 'bundle', 'planning', 'environment', 'server'),
+  'notebook',
   'cli',
   *('main', 'sample', 'evaluate', 'ablate', 'encode', 'inspect_data', 'plan', 'play'),
   *('import_torch', 'export', 'export_torch', 'command'),
@@ -42,6 +43,7 @@ OWNERS = {
   'uvicorn': {'play.py'},
   'gymnasium': {'environment.py'},
   'huggingface_hub': {'hub.py'},
+  'IPython': {'notebook.py'},
 }
 
 MODELS_SEE = {'jax', 'flax', 'einops', 'numpy', 'videogpt_jax'}

@@ -7,16 +7,13 @@ import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
-
 import videogpt_jax
 from videogpt_jax import card, files, model_folder, shipped, workdir
 from videogpt_jax.config import Experiment
 from videogpt_jax.errors import UserError, UserFileError
 from videogpt_jax.evaluation import record
 from videogpt_jax.loading import find_model, load_model, load_starts
-from videogpt_jax.models.conditioners import from_batch
-from videogpt_jax.pixels import to_uint8
+from videogpt_jax.stages import clips
 from videogpt_jax.stages.scored import CLIPLESS
 from videogpt_jax.stages.summary import UNITS
 from videogpt_jax.starts import Starts, write_starts
@@ -154,19 +151,10 @@ def held_out_starts(
   if n < options.starts:
     say(f'{n} starts, not {options.starts}: their frames may take {MOST_BYTES >> 20} MiB')
   try:
-    from videogpt_jax import input as data  # TensorFlow
-
-    batch = data.first_test_clips(experiment.dataset, n)
+    return clips.first_starts(experiment, n)
   except UserError as error:
     say(f'no {model_folder.STARTS}: the held-out clips cannot be read: {error}')
     return None
-  given = from_batch(batch, model.config)
-  actions, labels = given.get('actions'), given.get('class_label')
-  return Starts(
-    to_uint8(batch['video']),
-    None if actions is None else np.asarray(actions, np.float32),
-    None if labels is None else np.asarray(labels, np.int32),
-  )
 
 
 def _without_places(values: Any) -> Any:
@@ -200,9 +188,9 @@ def _training(path: pathlib.Path, experiment: Experiment) -> Iterator[card.Row]:
     if workdir.has_checkpoints(path, stage):
       step, _ = workdir.steps_done(path, stage)
       seconds = sum(read_times(path / stage / 'times.json')[1].values())
-      clips = getattr(experiment, f'{stage}_training').batch_size
+      size = getattr(experiment, f'{stage}_training').batch_size
       devices = History(path / stage).devices or 'unknown'
-      yield stage, str(step), str(clips), devices, duration(seconds) if seconds else 'unknown'
+      yield stage, str(step), str(size), devices, duration(seconds) if seconds else 'unknown'
 
 
 def _scores(
@@ -217,9 +205,9 @@ def _scores(
       metrics = {name: x for name, x in metrics.items() if name not in record.as_metrics(found)}
     elif found:
       metrics |= record.as_metrics(found)
-      clips = found['protocol']['n_clips'] or 'all'
+      n_clips = found['protocol']['n_clips'] or 'all'
       notes.append(
-        f'Protocol {found["protocol"]["name"]}: {clips} held-out clips, seed {found["seed"]}.'
+        f'Protocol {found["protocol"]["name"]}: {n_clips} held-out clips, seed {found["seed"]}.'
       )
     if marked := found.get('trained_on'):
       notes.append(

@@ -22,7 +22,7 @@ class Shown:
     description: for those who do not see it.
   """
 
-  sheet: np.ndarray
+  sheet: np.ndarray = dataclasses.field(repr=False)
   fps: float
   description: str
 

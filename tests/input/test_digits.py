@@ -4,8 +4,9 @@ import dataclasses
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from videogpt_jax.input import DatasetConfig, pipeline
+from videogpt_jax.input import DatasetConfig, contents, pipeline
 from videogpt_jax.input.sources import digits
 
 CONFIG = DatasetConfig(n_test_clips=20, resolution=40, digit_size=16, sequence_length=18)
@@ -66,3 +67,19 @@ def test_frame_skip_leaves_out_frames(frame_skip):
   np.testing.assert_allclose(
     every['video'][:, ::frame_skip], some['video'][:, : 18 // frame_skip], atol=1e-5
   )
+
+
+def test_written_as_videos_they_are_a_folder_of_classes(tmp_path):
+  digits.write_videos(tmp_path, CONFIG, n=6)
+  folder = DatasetConfig('folder', str(tmp_path), resolution=40, sequence_length=18)
+  batch = next(pipeline.train_batches(folder, batch_size=3, seed=0))
+  info = contents.describe(folder)
+  clips = digits.clips(CONFIG, 'train')
+  written = [clips.read(tf.constant(i, tf.int64), tf.constant(0.0)) for i in range(6)]
+  assert info.n_train + info.n_test == 6
+  assert set(info.class_names) == {str(int(clip['label'])) for clip in written}
+  for video, label in zip(batch['video'], batch['label'], strict=True):
+    apart = [np.abs(255 * (video + 0.5) - clip['video']).mean() for clip in written]
+    nearest = int(np.argmin(apart))
+    assert apart[nearest] < 6  # of 255, which H.264 loses
+    assert info.class_names[label] == str(int(written[nearest]['label']))

@@ -1,12 +1,15 @@
-"""The clips that a run trains on and is scored on."""
+"""The clips that a run trains on, is scored on, and begins with."""
 
 import functools
 from collections.abc import Callable
 
+import numpy as np
 from jax.sharding import Mesh
 
 from videogpt_jax.config import Experiment
 from videogpt_jax.input.config import DatasetConfig
+from videogpt_jax.pixels import to_uint8
+from videogpt_jax.starts import Starts
 from videogpt_jax.tokenizer import Tokenizer
 from videogpt_jax.training.config import TrainingConfig
 from videogpt_jax.training.interfaces import Data
@@ -35,6 +38,22 @@ def of_training(
 def to_evaluate(experiment: Experiment, mesh: Mesh) -> Callable:
   """Returns what makes this host's share of the batches of every test clip."""
   return _held_out(mesh, experiment.prior_training, experiment.dataset, 'test')
+
+
+def first_starts(experiment: Experiment, n: int) -> Starts:
+  """Returns the first n test clips, or all if there are fewer, and what conditions its prior.
+
+  Raises:
+    UserError: they cannot be read.
+  """
+  from videogpt_jax.input import pipeline
+
+  batch, prior = pipeline.first_test_clips(experiment.dataset, n), experiment.prior
+  return Starts(
+    to_uint8(batch['video']),
+    np.asarray(batch['actions'], np.float32) if prior.action_dim else None,
+    np.asarray(batch['label'], np.int32) if prior.n_classes else None,
+  )
 
 
 def _held_out(mesh: Mesh, training: TrainingConfig, clips: DatasetConfig, split: str) -> Callable:

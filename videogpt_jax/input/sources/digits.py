@@ -4,11 +4,12 @@ Letters: D digits; P side of a handwritten image (8); T H W frames, height, widt
 """
 
 import functools
+import pathlib
 
 import numpy as np
 import tensorflow as tf
 
-from videogpt_jax import shipped
+from videogpt_jax import media, shipped
 from videogpt_jax.input.clips import Clips
 from videogpt_jax.input.config import DatasetConfig
 
@@ -36,6 +37,24 @@ def clips(config: DatasetConfig, split: str) -> Clips:
 
   n = config.n_test_clips if is_test else config.n_train_clips
   return Clips(n, read, class_names=tuple('0123456789'))
+
+
+def write_videos(folder: pathlib.Path, config: DatasetConfig, n: int, fps: float = 8.0):
+  """Writes the first n training clips as videos, folder/CLASS/NUMBER.mp4: an example of a folder.
+
+  Args:
+    folder: to write to; it is made.
+    config: of the clips.
+    n: number of videos.
+    fps: frames a second.
+  """
+  split = clips(config, 'train')
+  for i in range(n):
+    clip = split.read(tf.constant(i, tf.int64), tf.constant(0.0))
+    of_class = folder / split.class_names[int(clip['label'])]
+    of_class.mkdir(parents=True, exist_ok=True)
+    video = np.rint(clip['video'].numpy()).astype(np.uint8).repeat(3, axis=-1)
+    media.write_mp4(of_class / f'{i:04d}.mp4', video, fps)
 
 
 @functools.cache
