@@ -156,6 +156,21 @@ def test_averages_begin_with_what_is_given_and_the_optimiser_afresh(source, tmp_
   assert all((leaf == 0).all() for leaf in leaves(state.opt_state))
 
 
+def test_no_two_arrays_of_a_first_state_share_memory(source, tmp_path):
+  """The step donates all of them; averages of what is drawn anew are arrays of their own."""
+  training = dataclasses.replace(
+    EXPERIMENT.vqvae_training, init_from=str(source), init_skip='decoder'
+  )
+  stage, _ = shapes.stage_of('vqvae', EXPERIMENT)
+  mesh = make_mesh(MeshConfig(), jax.devices()[:1])
+  stage, _ = init_from.begin(stage, training, mesh)
+  with Checkpoints(tmp_path) as checkpoints:
+    state, _ = prepare(stage, training, mesh, checkpoints, jax.random.key(0))
+  assert state.ema_params is not None
+  places = [leaf.unsafe_buffer_pointer() for leaf in jax.tree.leaves(state)]
+  assert len(set(places)) == len(places)
+
+
 def test_what_does_not_fit_is_named_before_anything_is_trained(source, tmp_path):
   wider = dataclasses.replace(EXPERIMENT.prior, mlp_dim=7)
   wrong = with_training(EXPERIMENT, 'prior', init_from=str(source))

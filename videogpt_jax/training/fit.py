@@ -181,8 +181,9 @@ def _with_given(state: TrainState, given: Mapping[str, jax.Array]) -> TrainState
     return jnp.copy(shard(new.astype(x.dtype), x.sharding))  # steps donate what they are given
 
   put = functools.partial(jax.tree_util.tree_map_with_path, one)
-  params, variables = put(state.params), put(state.variables)
-  averages = (None, None) if state.ema_params is None else (put(params), put(variables))
+  params, variables, *averages = map(
+    put, (state.params, state.variables, state.ema_params, state.ema_variables)
+  )
   return TrainState(state.step, params, variables, state.opt_state, *averages)
 
 
