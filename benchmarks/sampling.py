@@ -24,6 +24,7 @@ from videogpt_jax.models.trained import trained
 from videogpt_jax.models.transformer import PriorConfig
 from videogpt_jax.models.vqvae import VQVAE, VQVAEConfig
 from videogpt_jax.sampling.settings import SamplingSettings
+from videogpt_jax.sampling.strategies import strategy_for
 
 Row = tuple[str, float, str]
 
@@ -115,7 +116,9 @@ def compile_draw(
   vqvae = trained(VQVAE(vqvae_config, rngs=nnx.Rngs(0)))
   keys = jax.random.key_data(jax.random.split(jax.random.key(1), batch))
   arguments = trained(prior), vqvae, keys, settings.controls, {}
-  return programs.draw.lower(*arguments, strategy=settings.strategy).compile(), arguments
+  return programs.draw.lower(
+    *arguments, strategy=strategy_for(settings.strategy, prior.config)
+  ).compile(), arguments
 
 
 def eager_seconds(spec: CodeSpec, **sizes: int) -> Callable[[int], float] | None:

@@ -21,6 +21,7 @@ from videogpt_jax.models.transformer import PriorConfig
 from videogpt_jax.sampling import checks, windows
 from videogpt_jax.sampling.forward import Decoded
 from videogpt_jax.sampling.request import Callbacks, Generated, Request
+from videogpt_jax.sampling.strategies import strategy_for
 from videogpt_jax.streaming import Decoder
 from videogpt_jax.tokenizer import Tokenizer
 
@@ -224,7 +225,8 @@ class _Chunk:
       settings.controls,
       self._conditions_of(i, frames),
       given,
-      strategy=settings.strategy,
+      strategy=strategy_for(settings.strategy, self.generator.config),
+      passes=settings.passes,
       mesh=self.mesh,
     )
 

@@ -129,7 +129,7 @@ def logits(
   return module(embeddings, module.condition(conditions))
 
 
-@_program('strategy', 'with_logits')
+@_program('strategy', 'passes', 'with_logits')
 def draw(
   prior: Trained[Prior],
   vqvae: Trained[VQVAE],
@@ -139,6 +139,7 @@ def draw(
   given: jax.Array | None = None,
   *,
   strategy: str = 'sequential',
+  passes: int = 0,
   with_logits: bool = False,
 ) -> Decoded:
   """Draws the codes of a clip for each key.
@@ -151,12 +152,16 @@ def draw(
     conditions: by name, [n ...] each.
     given: int32 [n p], the first codes, or None.
     strategy: of `STRATEGIES`; static.
+    passes: of the strategy 'masked'; 0 takes its default; static.
     with_logits: whether to return them; static.
   """
   module, look_up = prior.module(), vqvae.module().codebook.lookup
   keys = jax.random.wrap_key_data(keys)
   condition = module.condition(conditions)
-  return STRATEGIES[strategy](module, look_up, condition, keys, controls, given, with_logits)
+  decode = STRATEGIES[strategy]
+  if passes:
+    decode = functools.partial(decode, passes=passes)
+  return decode(module, look_up, condition, keys, controls, given, with_logits)
 
 
 @_program('n')

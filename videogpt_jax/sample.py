@@ -29,7 +29,10 @@ _NUM_FRAMES = flags.DEFINE_integer(
   'num_frames', None, 'Frames of each video; more than a clip has are made clip after clip.'
 )
 _STRATEGY = flags.DEFINE_string(
-  'strategy', 'sequential', 'How codes follow one another: sequential or speculative.'
+  'strategy', 'auto', 'How codes follow one another: sequential, speculative or masked.'
+)
+_PASSES = flags.DEFINE_integer(
+  'passes', 0, 'Passes through a prior that decodes in parallel; 0 takes 12.', lower_bound=0
 )
 _CLASS_LABEL = flags.DEFINE_string(
   'class_label',
@@ -84,7 +87,7 @@ def main(argv: Sequence[str]):
 _NOTED = (_CLASS_LABEL, _FRAMES, _CONTINUE, _ACTIONS)
 """Flags that samples.json records, beside the settings."""
 
-_SETTINGS = (_NUM, _FPS, *_DRAWING, _BEST_OF, _NUM_FRAMES, _STRATEGY)
+_SETTINGS = (_NUM, _FPS, *_DRAWING, _BEST_OF, _NUM_FRAMES, _STRATEGY, _PASSES)
 """Flags that are fields of SampleConfig."""
 
 

@@ -103,8 +103,13 @@ class VideoGPT:
       codes: int32 [B t h w], in [0, K).
       class_label, frames, actions, conditions: as for `sample`, for the B clips.
     Raises:
-      UserError: a condition is missing, superfluous or of another shape; codes are out of range.
+      UserError: a condition is missing, superfluous or of another shape; codes are out of range; or
+        the prior predicts masked codes.
     """
+    if self.config.target == 'masked':
+      raise UserError(
+        "this prior has prior.target='masked': it has no logits of a code given those before it"
+      )
     if np.shape(codes)[1:] != self.latent_shape:
       raise UserError(
         f'codes have shape {list(np.shape(codes))}; they must be {axes(self.latent_shape)}'

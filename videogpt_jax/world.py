@@ -21,13 +21,20 @@ from videogpt_jax.models.conditioners import Array
 from videogpt_jax.models.rotary import frame_angles
 from videogpt_jax.sampling import checks
 from videogpt_jax.sampling.settings import SamplingSettings
+from videogpt_jax.sampling.strategies import strategy_for
 from videogpt_jax.streaming import Decoder
 
 
 def check_plays(of: Generator):
   """Refuses a model that cannot go on without an end (UserError)."""
   config = of.config
-  wanted = {'attn_type': 'window', 'positions': 'rotary', 'n_cond_frames': 0, 'vector_dim': 0}
+  wanted = {
+    'target': 'next',
+    'attn_type': 'window',
+    'positions': 'rotary',
+    'n_cond_frames': 0,
+    'vector_dim': 0,
+  }
   if config.action_dim:
     wanted['action_form'] = 'before'
   faults = [
@@ -136,7 +143,7 @@ class World:
       self._conditions(vectors),
       self._angles(),
       self._stream,
-      strategy=self._settings.strategy,
+      strategy=strategy_for(self._settings.strategy, self._of.config),
       mesh=self._of.mesh,
     )
     self._n_latent_frames += 1

@@ -66,6 +66,16 @@ def test_longer_videos_and_several_draws_run_the_sampler_more_often():
   assert 'sequentially' in make(strategy='speculative').unit
 
 
+def test_passes_of_a_prior_of_masked_codes_are_counted():
+  def flops(passes):
+    config = experiment(passes=passes)
+    prior = dataclasses.replace(config.prior, target='masked', dropout=0.0, attn_dropout=0.0)
+    return sampler_flops(dataclasses.replace(config, prior=prior))
+
+  one, four = flops(1), flops(4)
+  assert one < four < 4 * one
+
+
 def test_clips_that_keep_no_codes_run_the_sampler_of_the_first():
   config = experiment(num_frames=7)
   config = dataclasses.replace(

@@ -39,7 +39,7 @@ def test_a_made_up_strategy_is_chosen_by_the_settings_and_draws_the_same_codes(m
 
 
 def test_an_unknown_strategy_is_refused():
-  with pytest.raises(UserError, match="strategy 'guess' is not one of sequential"):
+  with pytest.raises(UserError, match="strategy 'guess' is not one of auto, sequential"):
     videogpt().sample(1, strategy='guess')
 
 

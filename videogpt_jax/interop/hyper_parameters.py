@@ -129,7 +129,7 @@ def prior_args(config: PriorConfig, codes: CodeSpec, vqvae: str) -> argparse.Nam
   """
   published = PriorConfig()
   fixed = ['head_dim', 'attn_bias', 'attn_window', 'codebook_axis', 'action_dim', 'vector_dim']
-  fixed += ['positions', 'qk_norm', 'norm', 'mlp', 'n_factors']
+  fixed += ['target', 'positions', 'qk_norm', 'norm', 'mlp', 'n_factors']
   fixed += ['attn_block', 'n_local_blocks'] if config.attn_type == 'sparse' else []
   fixed += ['resnet_depth', 'resnet_dim', 'resnet_grid'] if config.n_cond_frames else []
   faults = _differences(config, published, fixed)

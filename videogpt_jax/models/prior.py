@@ -32,8 +32,10 @@ from videogpt_jax.models.spec import CodeSpec
 from videogpt_jax.models.transformer import REMAT_POLICIES, Block, PriorConfig
 
 
-def attention_mask(config: PriorConfig, latent_shape: Sequence[int]) -> CausalMask:
+def attention_mask(config: PriorConfig, latent_shape: Sequence[int]) -> CausalMask | None:
   """Returns which codes attend to which; ValueError if sparse blocks do not tile the grid."""
+  if config.target == 'masked':
+    return None
   if config.attn_type == 'sparse':
     return strided_mask(latent_shape, config.attn_block, config.n_local_blocks)
   if config.attn_type == 'window':
@@ -60,7 +62,7 @@ def check_attention(config: PriorConfig, latent_shape: Sequence[int]):
 
 
 class Prior(nnx.Module):
-  """p(codes | condition), factorised in raster order.
+  """p(codes | condition), factorised in raster order; or p(masked codes | others, condition).
 
   The blocks' parameters are stacked on a leading axis, so that one compiled block serves all.
 
@@ -88,20 +90,33 @@ class Prior(nnx.Module):
     """Prepares what the prior is conditioned on; see `Conditioners`."""
     return self.conditioners(conditions)
 
+  @property
+  def length(self) -> int:
+    """L."""
+    return math.prod(self.codes.latent_shape)
+
   def __call__(
-    self, embeddings: jax.Array, condition: Condition, key: jax.Array | None = None
+    self,
+    embeddings: jax.Array,
+    condition: Condition,
+    key: jax.Array | None = None,
+    known: jax.Array | None = None,
   ) -> jax.Array:
-    """Returns the logits of every code given those before it.
+    """Returns the logits of every code given those before it, or given those that are known.
 
     Args:
       embeddings: float32 [B *latent_shape E], vectors of the codes.
       condition: of `condition()`.
       key: for dropout (training), or None.
+      known: bool [B *latent_shape], the codes that are not masked, for a prior that predicts masked
+        codes; else None.
     Returns:
       float32 [B *latent_shape K].
     """
     config = self.config
-    x = constrain(self.embed(rearrange(embeddings, 'B ... E -> B (...) E')), 'B L D')
+    flat = rearrange(embeddings, 'B ... E -> B (...) E')
+    x = self.embed(flat) if known is None else self.embed_known(flat, known.reshape(flat.shape[:2]))
+    x = constrain(x, 'B L D')
     positions = jnp.arange(x.shape[1])
     graphdef, stacked = nnx.split(self.blocks)
 
@@ -133,9 +148,18 @@ class Prior(nnx.Module):
     sos = jnp.broadcast_to(self.sos[...].astype(x.dtype), (x.shape[0], 1, x.shape[2]))
     return jnp.concatenate([sos, x[:, :-1]], axis=1) + self.flat_positions().astype(x.dtype)
 
+  def embed_known(self, embeddings: jax.Array, known: jax.Array) -> jax.Array:
+    """Returns the blocks' input [B L D] of code vectors [B L E], of which some are known [B L].
+
+    A position sees its own code; a masked one sees the learnt start vector.
+    """
+    x = self.fc_in(embeddings.astype(self.config.dtype))
+    x = jnp.where(known[..., None], x, self.sos[...].astype(x.dtype))
+    return x + self.flat_positions().astype(x.dtype)
+
   def flat_positions(self) -> jax.Array:
     """Returns what is added to the input at each position in raster order, float32 [L D]."""
-    L = math.prod(self.codes.latent_shape)
+    L = self.length
     return (
       jnp.zeros((L, self.config.hidden_dim)) if self.rotary else self.positions().reshape(L, -1)
     )

@@ -24,6 +24,7 @@ ATTENTION_TYPES = ('full', 'sparse', 'window')
 ACTION_FORMS = ('before', 'during', 'clip')
 POSITIONS = ('learnt', 'rotary')
 MLPS = ('gelu', 'swiglu')
+TARGETS = ('next', 'masked')
 
 REMAT_POLICIES = {
   'none': None,
@@ -59,6 +60,8 @@ class PriorConfig:
       'swiglu', which has three products instead of two, the multiple of 8 nearest to 2/3 of that.
     dropout: probability that an activation is dropped after attention and feed-forward.
     attn_dropout: probability that an attention weight is dropped; not 0 rules out fast kernels.
+    target: what the prior learns to predict: 'next', each code from those before it; or 'masked',
+      any codes from any others, which decodes in parallel, see `sampling.masked`.
     attn_type: 'full'; 'sparse' for the strided block-sparse mask; or 'window' for a sliding window.
     attn_window: latent frames that 'window' reaches back to, the own one included.
     attn_backend: kernel of self-attention, a key of `attention.BACKENDS`; 'auto' chooses by
@@ -97,6 +100,7 @@ class PriorConfig:
   mlp_dim: int = 0
   dropout: float = 0.2
   attn_dropout: float = 0.3
+  target: str = 'next'
   attn_type: str = 'full'
   attn_window: int = 0
   attn_backend: str = 'auto'
@@ -142,6 +146,7 @@ class PriorConfig:
           f'{size // self.n_heads * self.n_heads} or {-(-size // self.n_heads) * self.n_heads}'
         )
     for name, options in {
+      'target': TARGETS,
       'attn_type': ATTENTION_TYPES,
       'action_form': ACTION_FORMS,
       'positions': POSITIONS,
@@ -158,6 +163,11 @@ class PriorConfig:
       raise UserError(
         f"prior.attn_window ({self.attn_window}) must be at least 1 with attn_type='window', and 0 "
         f'without; attn_type is {self.attn_type!r}'
+      )
+    if self.target == 'masked' and self.attn_type != 'full':
+      raise UserError(
+        f"prior.target='masked' needs prior.attn_type='full' (not {self.attn_type!r}): its codes "
+        'have no order'
       )
     check_backend(self.attn_backend, None, self.attn_dropout)
 

@@ -19,6 +19,7 @@ from videogpt_jax.models.conditioners import shapes
 from videogpt_jax.models.prior import Prior, attention_mask
 from videogpt_jax.models.trained import trained
 from videogpt_jax.sampling import windows
+from videogpt_jax.sampling.strategies import strategy_for
 from videogpt_jax.stages.shapes import stage_of
 from videogpt_jax.training.fit import on_devices
 from videogpt_jax.training.sharding import BATCH, check_batch, check_prior, on_mesh, shardings
@@ -119,7 +120,7 @@ def _sampler(name: str, experiment: Experiment, mesh: Mesh, batch_size: int) -> 
   """The loop that draws the codes of a clip, and for longer videos the one of later clips, whose
   first codes are given; networks are sharded as in training.
 
-  Decoding is sequential: how many passes the others take depends on the codes.
+  Speculative decoding is planned as sequential: how many passes it takes depends on the codes.
   """
   shares = mesh.shape['data'] * mesh.shape['fsdp']
   n, spec, settings = -(-batch_size // shares) * shares, experiment.codes, experiment.sample
@@ -132,8 +133,11 @@ def _sampler(name: str, experiment: Experiment, mesh: Mesh, batch_size: int) -> 
   given = jax.ShapeDtypeStruct((n_given,), jnp.int32) if name == LATER else None
   clips = jax.ShapeDtypeStruct((2,), jnp.uint32), shapes(experiment.prior, spec), given
   keys, conditions, given = _batch(clips, n, mesh)
+  strategy = strategy_for(settings.strategy, experiment.prior)
+  planned = 'sequential' if strategy == 'speculative' else strategy
+  how = {'strategy': planned, 'passes': settings.passes, 'mesh': mesh}
   lower = lambda: programs.draw.lower(
-    prior, tokenizer, keys, settings.controls, conditions, given, mesh=mesh
+    prior, tokenizer, keys, settings.controls, conditions, given, **how
   )
   parts = {'parameters': prior, 'batch': (keys, conditions, given)}
   step = Step(name, experiment, n, shares, mesh, parts, lower)
@@ -143,7 +147,7 @@ def _sampler(name: str, experiment: Experiment, mesh: Mesh, batch_size: int) -> 
   then = _sampler(LATER, experiment, mesh, n) if n_clips > alike else None
   unit = f'videos of {n_clips} clips' if n_clips > 1 else 'clips'
   unit += f', best of {settings.best_of}' if settings.best_of > 1 else ''
-  unit += '' if settings.strategy == 'sequential' else ', as if drawn sequentially'
+  unit += '' if strategy == planned else ', as if drawn sequentially'
   return dataclasses.replace(step, runs=settings.best_of * alike, then=then, unit=unit)
 
 

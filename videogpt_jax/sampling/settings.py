@@ -13,7 +13,10 @@ from videogpt_jax.errors import UserError
 from videogpt_jax.models.conditioners import wanted
 from videogpt_jax.models.transformer import PriorConfig
 from videogpt_jax.sampling.logits import Controls
-from videogpt_jax.sampling.strategies import STRATEGIES
+from videogpt_jax.sampling.strategies import AUTO, STRATEGIES, strategy_for
+
+MOST_PASSES = 2**18
+"""Passes for a clip: as many as a clip has codes, at most."""
 
 MOST_FRAMES = 2**20
 """Frames of a video: ten hours of them."""
@@ -34,8 +37,10 @@ class SamplingSettings:
     best_of: draws of each clip, of which the likeliest is kept.
     num_frames: T; 0 makes clips of the trained length. A longer video is made of clips that begin
       with the last frames of the one before.
-    strategy: how codes follow one another, a key of `sampling.strategies.STRATEGIES`. Both
-      make the same videos, up to near-ties; see docs/sampling.md.
+    strategy: how codes follow one another, a key of `sampling.strategies.STRATEGIES`; 'auto' takes
+      what the prior was trained for. 'sequential' and 'speculative' make the same videos, up to
+      near-ties; see docs/sampling.md.
+    passes: through a prior that decodes in parallel, for a clip; 0 takes `sampling.masked.PASSES`.
   """
 
   temperature: float = 1.0
@@ -44,7 +49,8 @@ class SamplingSettings:
   guidance: float = 1.0
   best_of: int = 1
   num_frames: int = 0
-  strategy: str = 'sequential'
+  strategy: str = AUTO
+  passes: int = 0
 
   def __post_init__(self):
     if not 0 <= self.temperature < math.inf:
@@ -60,8 +66,10 @@ class SamplingSettings:
     typed.at_most('sample', self, {'best_of': 2**16, 'num_frames': MOST_FRAMES})
     if self.num_frames < 0:
       raise UserError(f'num_frames ({self.num_frames}) must be at least 1, or 0 for a clip')
-    if self.strategy not in STRATEGIES:
-      raise UserError(f'strategy {self.strategy!r} is not one of {", ".join(STRATEGIES)}')
+    if self.strategy not in (names := (AUTO, *STRATEGIES)):
+      raise UserError(f'strategy {self.strategy!r} is not one of {", ".join(names)}')
+    if not 0 <= self.passes <= MOST_PASSES:
+      raise UserError(f'passes ({self.passes}) must be in [1, {MOST_PASSES}], or 0 for the default')
 
   def check(self, n_codes: int, prior: PriorConfig):
     """Refuses what a model cannot do (UserError).
@@ -70,7 +78,11 @@ class SamplingSettings:
       n_codes: K.
       prior: of the model.
     """
-    top_k = self.top_k
+    strategy, top_k = strategy_for(self.strategy, prior), self.top_k
+    if self.passes and strategy != 'masked':
+      raise UserError(
+        f'passes ({self.passes}) are for a prior with prior.target=masked; leave them out'
+      )
     if top_k is not None and not (1 <= top_k <= n_codes and top_k == int(top_k)):
       raise UserError(f'top_k ({self.top_k}) must be in [1, {n_codes}], a whole number of codes')
     if self.guidance == 1:

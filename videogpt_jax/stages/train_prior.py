@@ -9,16 +9,20 @@ import jax
 import jax.numpy as jnp
 
 from videogpt_jax.evaluation import code_statistics as codes_stats
+from videogpt_jax.models import masking
 from videogpt_jax.models.code_factors import CodeFactors
 from videogpt_jax.models.conditioners import from_batch
 from videogpt_jax.models.prior import Prior
 from videogpt_jax.models.spec import CodeSpec
 from videogpt_jax.models.transformer import PriorConfig
-from videogpt_jax.sampling import sequential
 from videogpt_jax.sampling.logits import Controls
+from videogpt_jax.sampling.strategies import AUTO, STRATEGIES, strategy_for
 from videogpt_jax.stages.train_vqvae import code_counts
 from videogpt_jax.tokenizer import Tokenizer
 from videogpt_jax.training.step import Batch, Metrics, Stage, Update
+
+LOOKS = 8
+"""Masks of each held-out clip by which a prior of masked codes is scored."""
 
 
 def prior_stage(config: PriorConfig, tokenizer: Tokenizer, previews: int = 0) -> Stage:
@@ -62,17 +66,22 @@ def loss(
   if config.cond_dropout:
     key, drop_key = jax.random.split(key)
     condition = condition.drop(config.cond_dropout, drop_key)
-  logits = prior(embeddings, condition, key)
-  nats = nats_per_code(prior.factors, logits, codes).mean()
+  if config.target == 'masked':
+    key, choice, count = jax.random.split(key, 3)
+    counts = masking.training_counts(count, len(codes), prior.length)
+    nats = _of_masked(prior, codes, embeddings, condition, counts, choice, key)
+  else:
+    nats = nats_per_code(prior.factors, prior(embeddings, condition, key), codes)
+  nats = nats.mean()
   return nats, {'bits_per_code': nats / math.log(2)}
 
 
 def evaluate(prior: Prior, tokenizer: Tokenizer, batch: Batch) -> Metrics:
   """Returns each clip's cross-entropy, [B] nats a code, and counts of its codes, [B G K]."""
   codes, embeddings = target(tokenizer, batch)
-  logits = prior(embeddings, prior.condition(from_batch(batch, prior.config)))
+  condition = prior.condition(from_batch(batch, prior.config))
   return {
-    'nats_per_code': nats_per_code(prior.factors, logits, codes),
+    'nats_per_code': _scored(prior, codes, embeddings, condition),
     'code_counts': code_counts(codes, prior.codes.n_codes),
   }
 
@@ -87,9 +96,8 @@ def show(previews: int, prior: Prior, tokenizer: Tokenizer, batch: Batch) -> dic
     return {}
   given = {name: x[:n] for name, x in from_batch(batch, prior.config).items()}
   vqvae, keys = tokenizer.module(), jax.random.split(jax.random.key(0), n)
-  drawn = sequential.decode(
-    prior, vqvae.codebook.lookup, prior.condition(given), keys, Controls(), None, False
-  )
+  draw = STRATEGIES[strategy_for(AUTO, prior.config)]
+  drawn = draw(prior, vqvae.codebook.lookup, prior.condition(given), keys, Controls(), None, False)
   return {'previews': jnp.clip(vqvae.decode(drawn.codes), -0.5, 0.5)}
 
 
@@ -100,9 +108,45 @@ def target(tokenizer: Tokenizer, batch: Batch) -> tuple[jax.Array, jax.Array]:
   return codes, vqvae.codebook.lookup(codes)
 
 
-def nats_per_code(factors: CodeFactors, logits: jax.Array, codes: jax.Array) -> jax.Array:
-  """Returns each clip's mean cross-entropy, float32 [B]; logits [B ... K], codes int32 [B ...]."""
-  return -factors.log_p(logits, codes).reshape(codes.shape[0], -1).mean(axis=1)
+def nats_per_code(
+  factors: CodeFactors, logits: jax.Array, codes: jax.Array, masked: jax.Array | None = None
+) -> jax.Array:
+  """Returns the mean cross-entropy of each clip's codes, or of its masked ones: float32 [B].
+
+  Args:
+    factors: what the logits stand for.
+    logits: [B ... K].
+    codes: int32 [B ...].
+    masked: bool [B ...], or None for all.
+  """
+  nats = -factors.log_p(logits, codes)
+  axes = tuple(range(1, nats.ndim))
+  return nats.mean(axis=axes) if masked is None else jnp.mean(nats, axis=axes, where=masked)
+
+
+def _of_masked(prior, codes, embeddings, condition, counts, choice, key=None) -> jax.Array:
+  """Masks `counts` [B] codes of each clip, by the key `choice`: nats of each of them, [B]."""
+  masked = masking.choose(choice, counts, prior.length).reshape(codes.shape)
+  logits = prior(embeddings, condition, key, known=~masked)
+  return nats_per_code(prior.factors, logits, codes, masked)
+
+
+def _scored(prior, codes, embeddings, condition) -> jax.Array:
+  """Returns each clip's cross-entropy, [B] nats a code.
+
+  If the prior predicts masked codes, it is the mean over `LOOKS` masks of a clip, the same at every
+  evaluation, which estimates that of drawing one code at a time in a random order.
+  """
+  if prior.config.target == 'next':
+    return nats_per_code(prior.factors, prior(embeddings, condition), codes)
+
+  def look(inputs):
+    count, choice = inputs
+    counts = jnp.full(len(codes), count)
+    return _of_masked(prior, codes, embeddings, condition, counts, choice)
+
+  looks = masking.scoring_counts(LOOKS, prior.length), jax.random.split(jax.random.key(0), LOOKS)
+  return jax.lax.map(look, looks).mean(axis=0)
 
 
 def summarise(spec: CodeSpec, means: Mapping[str, Any], n_clips: int) -> dict[str, float]:
