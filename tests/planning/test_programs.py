@@ -68,10 +68,12 @@ def test_longer_videos_and_several_draws_run_the_sampler_more_often():
 
 def test_a_prior_of_masked_codes_is_planned_with_its_passes():
   def lowered(passes):
-    config = experiment(passes=passes)
-    prior = dataclasses.replace(config.prior, target='masked', dropout=0.0, attn_dropout=0.0)
+    config = experiment()
+    prior = dataclasses.replace(config.prior, target='masked')
+    sample = dataclasses.replace(config.sample, passes=passes)
     mesh = make_mesh(MeshConfig(2), jax.devices()[:2])
-    step = programs.make_step('sample', dataclasses.replace(config, prior=prior), mesh)
+    config = dataclasses.replace(config, prior=prior, sample=sample)
+    step = programs.make_step('sample', config, mesh)
     assert step.unit == 'clips'
     return step.lower().as_text()
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import json
 import math
 
 import jax
@@ -152,7 +153,9 @@ def test_a_run_with_masked_codes_trains_samples_and_goes_on_beyond_a_clip(tmp_pa
   flags = ['--num=2', '--passes=3', '--num_frames=6', f'--out={tmp_path / "out"}']
   done = call('sample', f'--model={run}', *flags)
   assert done.returncode == 0, done.stderr
-  assert len(list((tmp_path / 'out').glob('*.mp4'))) == 2
+  told = json.loads((tmp_path / 'out' / 'samples.json').read_text())['settings']
+  assert (told['num'], told['passes'], told['num_frames']) == (2, 3, 6)
+  assert (tmp_path / 'out' / 'samples.mp4').stat().st_size > 0
   done = call('sample', f'--model={run}', '--strategy=sequential', f'--out={tmp_path / "no"}')
   assert done.returncode == 1 and "does not fit a prior with prior.target='masked'" in done.stderr
 
