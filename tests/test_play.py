@@ -16,7 +16,6 @@ import urllib.request
 import av
 import numpy as np
 import pytest
-import uvicorn
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
@@ -25,7 +24,7 @@ from tests.conftest import QUICK
 from tests.test_world import FRAMES, ONE_HOT, videogpt
 from videogpt_jax import UserError, media
 from videogpt_jax.sampling.settings import SamplingSettings
-from videogpt_jax.server import address, app, uploads
+from videogpt_jax.server import address, player, uploads, web
 from videogpt_jax.server.scenes import NOTHING, Scene
 from videogpt_jax.server.session import Session, to_bytes
 
@@ -43,12 +42,12 @@ def model():
 def served(model, scenes=SCENES, hosts=('127.0.0.1', 'localhost')):
   """Yields (player, address) while the page is served in a thread."""
   listener = address.listen('127.0.0.1', 0)
-  player = app.Player(model, scenes, SETTINGS)
-  server = uvicorn.Server(uvicorn.Config(app.make_app(player, hosts), log_level='warning'))
+  played = player.Player(model, scenes, SETTINGS)
+  server = web.server(web.application(player.routes(played), hosts))
   thread = threading.Thread(target=server.run, kwargs={'sockets': [listener]})
   thread.start()
   try:
-    yield player, f'127.0.0.1:{listener.getsockname()[1]}'
+    yield played, f'127.0.0.1:{listener.getsockname()[1]}'
   finally:
     server.should_exit = True
     thread.join(30)
@@ -133,7 +132,7 @@ def test_a_browser_that_goes_away_ends_its_session(page):
 
 
 def test_only_so_many_browsers_at_a_time(page, monkeypatch):
-  monkeypatch.setattr(app, 'MOST_SESSIONS', 1)
+  monkeypatch.setattr(player, 'MOST_SESSIONS', 1)
   with socket_of(page), socket_of(page) as (other, told):
     assert told['error'].startswith('1 browsers play already')
     with pytest.raises(ConnectionClosed):

@@ -7,7 +7,6 @@ The model must be able to go on without an end; see docs/playing.md. The page is
 alone, unless --host names an address to serve it at.
 """
 
-import contextlib
 from collections.abc import Sequence
 
 from absl import flags
@@ -31,11 +30,9 @@ def main(argv: Sequence[str]):
   from videogpt_jax.server import address
 
   listener = address.listen(_HOST.value, _PORT.value)
-  import uvicorn
-
   from videogpt_jax import load_videogpt, world
   from videogpt_jax.sampling.settings import make_settings
-  from videogpt_jax.server import app, scenes
+  from videogpt_jax.server import player, scenes, web
 
   settings = make_settings({flag.name: flag.value for flag in (*_DRAWING, _STRATEGY)})
   cli.announce_devices()
@@ -43,15 +40,12 @@ def main(argv: Sequence[str]):
   world.check_plays(model.generator)
   settings.check(model.vqvae.spec.n_codes, model.config)
   found = scenes.of_files(_FRAMES.value, model) or scenes.of_model(_MODEL.value)
-  player = app.Player(model, [*found, scenes.NOTHING], settings)
+  played = player.Player(model, [*found, scenes.NOTHING], settings)
   print('compiling', flush=True)
-  player.warm_up()
+  played.warm_up()
   host, port = listener.getsockname()[:2]
   print(f'play at http://{address.shown(host)}:{port}   (Ctrl-C ends)', flush=True)
-  served = app.make_app(player, address.names(_HOST.value))
-  server = uvicorn.Server(uvicorn.Config(served, log_level='warning', ws_max_size=2**16))
-  with contextlib.suppress(KeyboardInterrupt):  # which uvicorn raises again, having ended
-    server.run(sockets=[listener])
+  web.serve(web.application(player.routes(played), address.names(_HOST.value)), listener)
 
 
 if __name__ == '__main__':

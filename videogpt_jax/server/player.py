@@ -1,4 +1,4 @@
-"""The page and its WebSocket, on Starlette.
+"""The page in which a model is played, and its WebSocket.
 
 A browser asks, and the server answers each question: frames are never sent ahead of a browser that
 is slow to show them, and a browser that goes away ends its session.
@@ -18,15 +18,11 @@ import secrets
 from collections.abc import Sequence
 
 import anyio
-from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import Headers
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route, WebSocketRoute
-from starlette.types import ASGIApp, Receive, Scope, Send
-from starlette.websockets import WebSocket, WebSocketClose, WebSocketDisconnect
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from videogpt_jax import media
 from videogpt_jax.errors import UserError
@@ -166,36 +162,12 @@ def _own_page(socket: WebSocket) -> bool:
   return origin is None or origin.split('://')[-1] == socket.headers.get('host')
 
 
-class _OwnNames:
-  """Refuses browsers that ask by another name: a page from elsewhere may be behind it."""
-
-  def __init__(self, app: ASGIApp, names: Sequence[str]):
-    self._app, self._names = app, names
-
-  async def __call__(self, scope: Scope, receive: Receive, send: Send):
-    host = Headers(scope=scope).get('host', '').rsplit(':', 1)[0] if 'headers' in scope else ''
-    if scope['type'] == 'lifespan' or host.strip('[]') in self._names or '*' in self._names:
-      await self._app(scope, receive, send)
-      return
-    line = f'this page is served to {self._names[0]} alone; --host=ADDRESS serves it elsewhere'
-    refusal = PlainTextResponse(line, 400) if scope['type'] == 'http' else WebSocketClose(1008)
-    await refusal(scope, receive, send)
-
-
-def make_app(player: Player, hosts: Sequence[str]) -> Starlette:
-  """Returns the web application.
-
-  Args:
-    player: what is played.
-    hosts: names by which browsers may ask for the page; ['*'] for any.
-  """
+def routes(player: Player) -> list[BaseRoute]:
+  """Returns the page and what it asks for, at addresses relative to where they are mounted."""
   page = importlib.resources.files('videogpt_jax.server').joinpath('play.html').read_text()
-  return Starlette(
-    routes=[
-      Route('/', lambda request: HTMLResponse(page)),
-      Route('/save/{token}', player.save),
-      Route('/upload/{token}', player.upload, methods=['POST']),
-      WebSocketRoute('/socket', player.connect),
-    ],
-    middleware=[Middleware(_OwnNames, names=hosts)],
-  )
+  return [
+    Route('/', lambda request: HTMLResponse(page)),
+    Route('/save/{token}', player.save),
+    Route('/upload/{token}', player.upload, methods=['POST']),
+    WebSocketRoute('/socket', player.connect),
+  ]
