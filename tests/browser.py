@@ -23,10 +23,11 @@ class Browser:
 
   Attributes:
     faults: errors and warnings that its console has told.
+    requests: addresses that it has asked for.
   """
 
   def __init__(self, socket):
-    self._socket, self._ids, self.faults = socket, itertools.count(1), []
+    self._socket, self._ids, self.faults, self.requests = socket, itertools.count(1), [], []
 
   def send(self, method, **params):
     """Sends a command and returns its result."""
@@ -41,6 +42,8 @@ class Browser:
 
   def _note(self, message):
     params = message.get('params', {})
+    if message.get('method') == 'Network.requestWillBeSent':
+      self.requests.append(params['request']['url'])
     if message.get('method') == 'Runtime.exceptionThrown':
       self.faults.append(params['exceptionDetails'].get('exception', {}).get('description'))
     if message.get('method') == 'Log.entryAdded' and params['entry']['level'] in (
@@ -73,6 +76,22 @@ class Browser:
   def key(self, code, down):
     self.send('Input.dispatchKeyEvent', type='keyDown' if down else 'keyUp', code=code, key=code)
 
+  def click(self, element):
+    """Clicks, as a user does, on the element that an expression gives."""
+    place = self.js(
+      f"(() => {{ const e = {element}; e.scrollIntoView({{block: 'center'}});"
+      ' const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; })()'
+    )
+    at = {'x': place[0], 'y': place[1], 'button': 'left', 'clickCount': 1}
+    for kind in ('mousePressed', 'mouseReleased'):
+      self.send('Input.dispatchMouseEvent', type=kind, **at)
+
+  def upload(self, selector, file: pathlib.Path):
+    """Gives a file to an input."""
+    root = self.send('DOM.getDocument')['root']['nodeId']
+    node = self.send('DOM.querySelector', nodeId=root, selector=selector)['nodeId']
+    self.send('DOM.setFileInputFiles', nodeId=node, files=[str(file)])
+
   def screenshot(self, file: pathlib.Path):
     shot = self.send('Page.captureScreenshot', format='png')
     file.write_bytes(base64.b64decode(shot['data']))
@@ -97,7 +116,7 @@ def opened(url, folder, width=1000, height=800, dark=False):
         target = next(t for t in json.load(answer) if t['type'] == 'page')
       with connect(target['webSocketDebuggerUrl'], max_size=None) as socket:
         browser = Browser(socket)
-        for domain in ('Runtime', 'Log', 'Page'):
+        for domain in ('Runtime', 'Log', 'Page', 'Network'):
           browser.send(f'{domain}.enable')
         if dark:
           scheme = [{'name': 'prefers-color-scheme', 'value': 'dark'}]

@@ -23,7 +23,7 @@ ROOMS = [
   *('stages', 'exchange', 'card', 'bundle', 'planning', 'environment', 'server'),
   'notebook',
   'cli',
-  *('main', 'sample', 'evaluate', 'ablate', 'encode', 'inspect_data', 'plan', 'play'),
+  *('main', 'sample', 'evaluate', 'ablate', 'encode', 'inspect_data', 'plan', 'play', 'app'),
   *('import_torch', 'export', 'export_torch', 'command'),
 ]
 """From the bottom up: a room imports from itself and from those above it in this list."""
@@ -41,6 +41,7 @@ OWNERS = {
   'trackio': {'training/trackers/trackio.py'},
   'starlette': {'server'},
   'uvicorn': {'server/web.py'},
+  'gradio': {'server/sampling_page.py'},
   'gymnasium': {'environment.py'},
   'huggingface_hub': {'hub.py'},
   'IPython': {'notebook.py'},

@@ -8,7 +8,6 @@ import pathlib
 import signal
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -22,6 +21,7 @@ from websockets.sync.client import connect
 from tests.browser import needs_browser, opened
 from tests.conftest import QUICK
 from tests.test_world import FRAMES, ONE_HOT, videogpt
+from tests.web_server import serving
 from videogpt_jax import UserError, media
 from videogpt_jax.sampling.settings import SamplingSettings
 from videogpt_jax.server import address, player, uploads, web
@@ -41,17 +41,9 @@ def model():
 @contextlib.contextmanager
 def served(model, scenes=SCENES, hosts=('127.0.0.1', 'localhost')):
   """Yields (player, address) while the page is served in a thread."""
-  listener = address.listen('127.0.0.1', 0)
   played = player.Player(model, scenes, SETTINGS)
-  server = web.server(web.application(player.routes(played), hosts))
-  thread = threading.Thread(target=server.run, kwargs={'sockets': [listener]})
-  thread.start()
-  try:
-    yield played, f'127.0.0.1:{listener.getsockname()[1]}'
-  finally:
-    server.should_exit = True
-    thread.join(30)
-    assert not thread.is_alive()
+  with serving(web.application(player.routes(played), hosts)) as place:
+    yield played, place
 
 
 @pytest.fixture(scope='module')

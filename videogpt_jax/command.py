@@ -16,6 +16,7 @@ COMMANDS = {
   'train': ('main', 'trains, samples and evaluates; resumes what was interrupted'),
   'inspect': ('inspect_data', 'looks at a data set, and says what training will see'),
   'sample': ('sample', 'makes videos with a trained model'),
+  'app': ('app', 'makes videos with a trained model, in a browser'),
   'play': ('play', 'plays a model in a browser'),
   'evaluate': ('evaluate', 'scores a model or a folder of videos'),
   'encode': ('encode', 'writes the codes of a data set'),

@@ -50,6 +50,15 @@ def check_plays(of: Generator):
   of.tokenizer.config.check_streams()
 
 
+def plays(of: Generator) -> bool:
+  """Whether a model can go on without an end."""
+  try:
+    check_plays(of)
+  except UserError:
+    return False
+  return True
+
+
 @dataclasses.dataclass(frozen=True)
 class Start:
   """How rollouts begin.

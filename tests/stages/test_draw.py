@@ -20,7 +20,8 @@ def clock(monkeypatch):
 
 def test_it_says_what_is_done_for_how_long_and_the_time_left(clock, monkeypatch):
   monkeypatch.setattr(sys, 'stderr', io.StringIO())
-  progress = draw.DrawingProgress()
+  line = ProgressLine()
+  progress = draw.DrawingProgress(lambda text: line.show(text, important=True))
   progress.compiling('the sampler')
   clock[0] += 100
   said = [progress.text()]

@@ -20,8 +20,14 @@ from collections.abc import Sequence
 import anyio
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
-from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.responses import (
+  HTMLResponse,
+  JSONResponse,
+  PlainTextResponse,
+  RedirectResponse,
+  Response,
+)
+from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from videogpt_jax import media
@@ -170,4 +176,12 @@ def routes(player: Player) -> list[BaseRoute]:
     Route('/save/{token}', player.save),
     Route('/upload/{token}', player.upload, methods=['POST']),
     WebSocketRoute('/socket', player.connect),
+  ]
+
+
+def mounted(path: str, player: Player) -> list[BaseRoute]:
+  """Returns the page at a path, such as '/play', beside other pages."""
+  return [
+    Route(path, lambda request: RedirectResponse(f'{path}/')),
+    Mount(path, routes=routes(player)),
   ]

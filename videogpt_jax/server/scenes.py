@@ -64,7 +64,7 @@ def of_model(path: str | os.PathLike) -> list[Scene]:
     batches = data.real_batches(dataset, split='test', start=None, batch_size=N_HELD_OUT)
     batch = next(batches)
   except (UserError, ModuleNotFoundError) as error:
-    print(f"the run's held-out clips cannot be read: {error}; --frames=FILE begins with a video")
+    print(f"the run's held-out clips cannot be read: {error}; begin with a file of yours")
     return []
   n = int(batch['mask'].sum())
   return _of_clips(batch['video'][:n], batch.get('actions'))

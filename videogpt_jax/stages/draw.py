@@ -5,7 +5,7 @@ Axis letters: n videos; T H W frames, height, width.
 
 import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from types import MappingProxyType
 from typing import Any
@@ -56,8 +56,9 @@ def draw(model: VideoGPT, config: SampleConfig, seed: int, **given: Any) -> Samp
   if model.classes and told.get('class_label') is None:
     given['class_label'] = np.arange(config.num) % len(model.classes)
   request = model.request(config.num, seed, settings=config, **given)
-  progress = DrawingProgress()
-  callbacks, line = Callbacks(progress.compiling, progress.drawing), progress.line
+  line = ProgressLine()
+  progress = DrawingProgress(lambda text: line.show(text, important=True))
+  callbacks = Callbacks(progress.compiling, progress.drawing)
   if jax.process_index():
     callbacks = None
   with line.ticking(progress.text) if callbacks else nullcontext():
@@ -76,17 +77,20 @@ class DrawingProgress:
 
   A draw is one compiled program, which says nothing while it runs. (With a callback to the host, no
   compilation cache would keep it.)
+
+  Args:
+    tell: called with what is about to be compiled.
   """
 
-  def __init__(self):
-    self.line = ProgressLine()
+  def __init__(self, tell: Callable[[str], None] = lambda text: None):
+    self._tell = tell
     self._what, self._since = 'loading', time.monotonic()
     self._draw, self._n_draws, self._first = 0, 1, 0.0
 
   def compiling(self, what: str):
     """Must be called before a program is compiled."""
     self._what, self._since = f'compiling {what}', time.monotonic()
-    self.line.show(self._what, important=True)
+    self._tell(self._what)
 
   def drawing(self, draw: int, n_draws: int):
     """Must be called before a draw: its number from 0, and of how many."""
