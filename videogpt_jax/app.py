@@ -11,14 +11,10 @@ served at /play, too.
 import os
 import tempfile
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from absl import flags
 
 from videogpt_jax import cli
-
-if TYPE_CHECKING:
-  from starlette.applications import Starlette
 
 _MODEL = cli.define_model()
 _HOST = flags.DEFINE_string('host', '127.0.0.1', 'Address to serve the page at; 0.0.0.0 is all.')
@@ -41,7 +37,7 @@ def main(argv: Sequence[str]):
     web.serve(served, listener)
 
 
-def make_app(path: str, names: Sequence[str]) -> 'Starlette':
+def make_app(path: str, names: Sequence[str]):
   """Returns the web application of a model.
 
   Args:

@@ -16,7 +16,7 @@ from videogpt_jax import readers
 from videogpt_jax.errors import UserError
 from videogpt_jax.models.conditioners import wanted
 from videogpt_jax.pixels import to_uint8
-from videogpt_jax.sampling import windows
+from videogpt_jax.sampling import checks, windows
 from videogpt_jax.sampling.request import Callbacks, Request
 from videogpt_jax.sampling.settings import make_settings
 from videogpt_jax.server import uploads
@@ -130,7 +130,7 @@ class Sampler:
     classes, label = self.model.classes, form.class_label
     if classes:
       label = [classes[i % len(classes)] for i in range(form.n)] if label == IN_TURN else label
-    return self.model.request(
+    request = self.model.request(
       form.n,
       form.seed,
       class_label=label if classes else None,
@@ -138,6 +138,8 @@ class Sampler:
       settings=settings,
       **self._beginning(form),
     )
+    checks.check_request(request, self.model.vqvae.spec, self.model.config)  # not after a wait
+    return request
 
   def run(self, form: Form) -> Iterator[str | Made]:
     """Yields how far it is, then the videos. Once closed, drawing ends before the next clip.
