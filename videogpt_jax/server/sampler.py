@@ -45,7 +45,7 @@ class Form:
   Attributes:
     n, seed, num_frames: videos, their seed, and frames of each; None where the user gave nothing.
     class_label: a class, or `IN_TURN`.
-    begin: the name of a scene, or `UPLOAD`.
+    begin: the name of a scene, or `UPLOAD`; None takes the first of `Sampler.beginnings`.
     upload: path of a file.
     from_end: whether the upload is continued; else videos begin with its first frames.
     action: the name of an action, which is held; `OF_CLIP`; or `FILE`.
@@ -57,7 +57,7 @@ class Form:
   seed: int | None = 0
   num_frames: int | None = 0
   class_label: str = IN_TURN
-  begin: str = NOTHING.name
+  begin: str | None = None
   upload: str | None = None
   from_end: bool = False
   action: str = OF_CLIP
@@ -111,7 +111,7 @@ class Sampler:
     self.most_frames = self.clip * (MOST_CLIPS if self._shared else 1)
     nothing = [] if config.n_cond_frames else [NOTHING.name]
     begins = bool(self._shared or config.n_cond_frames)
-    self.beginnings = [*self._clips, *nothing, UPLOAD] if begins else nothing
+    self.beginnings = [*self._clips, *nothing, *[UPLOAD] * begins]
     self.continues = bool(self._shared and config.n_cond_frames)
     self._names = list(model.action_names) or [str(i) for i in range(config.action_dim)]
     brought = [OF_CLIP] if any(clip.actions is not None for clip in clips) else []
@@ -157,13 +157,18 @@ class Sampler:
       future.cancel()
     yield future.result()
 
+  def _begin(self, form: Form) -> str:
+    """Returns what videos begin with, one of `beginnings`."""
+    return form.begin or self.beginnings[0]
+
   def _beginning(self, form: Form) -> dict[str, np.ndarray]:
     """Returns the frames that videos begin with, as `VideoGPT.request` takes them."""
-    n_cond_frames, clip = self.model.config.n_cond_frames, self._clips.get(form.begin)
-    if form.begin not in self.beginnings or form.begin == NOTHING.name:
-      return {}
-    continues = not n_cond_frames or (form.from_end and form.begin == UPLOAD)
+    begin, n_cond_frames = self._begin(form), self.model.config.n_cond_frames
+    clip = self._clips.get(begin)
+    continues = not n_cond_frames or (form.from_end and begin == UPLOAD)
     n_frames = self._shared if continues else n_cond_frames
+    if begin == NOTHING.name or not n_frames:  # a clip may be there for its actions alone
+      return {}
     if clip:
       frames = clip.frames[:n_frames]
     elif form.upload is None:
@@ -179,7 +184,7 @@ class Sampler:
     if not self.actions:
       return None
     length, A = max(self.clip, form.num_frames), self.model.config.action_dim
-    clip = self._clips.get(form.begin)
+    clip = self._clips.get(self._begin(form))
     if form.action == OF_CLIP:
       if clip is None or clip.actions is None:
         raise UserError('there is no clip to take the actions of; choose a clip, or other actions')
