@@ -18,7 +18,14 @@ from videogpt_jax.stages import score
 
 NAMES = {field.name for field in dataclasses.fields(SamplingSettings)}
 OTHER = SamplingSettings(
-  temperature=0.7, top_k=5, top_p=0.9, guidance=2.0, best_of=3, num_frames=8, strategy='speculative'
+  temperature=0.7,
+  top_k=5,
+  top_p=0.9,
+  guidance=2.0,
+  best_of=3,
+  num_frames=8,
+  strategy='masked',
+  passes=3,
 )
 
 
@@ -32,7 +39,7 @@ def test_flags_state_every_setting():
 
 
 def test_a_configuration_states_every_setting():
-  conditional = PriorConfig(n_classes=10, cond_dropout=0.1)
+  conditional = PriorConfig(n_classes=10, cond_dropout=0.1, target='masked')
   values = Experiment(
     prior=conditional, sample=SampleConfig(num=3, **dataclasses.asdict(OTHER))
   ).to_config_dict()
@@ -50,7 +57,7 @@ def test_python_keywords_state_every_setting():
 
 
 def test_scores_sample_with_every_setting_but_the_length(tmp_path):
-  conditional = PriorConfig(n_classes=10, cond_dropout=0.1)
+  conditional = PriorConfig(n_classes=10, cond_dropout=0.1, target='masked')
   config = SampleConfig(**dataclasses.asdict(OTHER))
   experiment = dataclasses.replace(Experiment(), prior=conditional, sample=config)
   settings = score._settings(experiment)

@@ -197,10 +197,10 @@ def _connect(sampler: Sampler, controls: Controls, buttons, outputs):
     show_progress='hidden',
     api_visibility='private',
   )
-  stop.click(
+  stopped = stop.click(None, cancels=[event], show_progress='hidden', api_visibility='private')
+  stopped.then(  # and not beside it: what was under way would be shown after it
     lambda: _said('Stopped'),
     outputs=status,
-    cancels=[event],
     show_progress='hidden',
     api_visibility='private',
   )
