@@ -37,6 +37,11 @@ class Decoded(NamedTuple):
   passes: jax.Array
 
 
+def with_and_without(condition: Condition) -> Condition:
+  """Returns the condition of 2 B rows: as it is, then zeros, by which guidance does without one."""
+  return jax.tree.map(lambda c: jnp.concatenate([c, jnp.zeros_like(c)]), condition)
+
+
 class Part(NamedTuple):
   """The KV cache as a chunk of codes sees it.
 

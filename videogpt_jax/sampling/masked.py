@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from videogpt_jax.models.conditioners import Condition
 from videogpt_jax.models.masking import cosine_share
 from videogpt_jax.models.prior import Prior
-from videogpt_jax.sampling.forward import Decoded, Lookup
+from videogpt_jax.sampling.forward import Decoded, Lookup, with_and_without
 from videogpt_jax.sampling.logits import Controls
 
 PASSES = 12
@@ -73,7 +73,7 @@ def decode(
   given = jnp.zeros((B, 0), jnp.int32) if given is None else given
   n_given = given.shape[1]
   if controls.guidance is not None:
-    condition = jax.tree.map(lambda c: jnp.concatenate([c, jnp.zeros_like(c)]), condition)
+    condition = with_and_without(condition)
   start = _State(
     codes=jnp.pad(given, [(0, 0), (0, length - n_given)]),
     known=jnp.broadcast_to(jnp.arange(length) < n_given, (B, length)),

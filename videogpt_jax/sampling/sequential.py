@@ -22,7 +22,7 @@ from videogpt_jax.models.attention import CausalMask
 from videogpt_jax.models.conditioners import Condition
 from videogpt_jax.models.prior import Prior
 from videogpt_jax.sampling import cache as caches
-from videogpt_jax.sampling.forward import Decoded, Forward, Lookup
+from videogpt_jax.sampling.forward import Decoded, Forward, Lookup, with_and_without
 from videogpt_jax.sampling.logits import Controls
 
 CHUNK = 16
@@ -154,8 +154,7 @@ def make_program(
   n_given, n_rows = given.shape[1], B
   if controls.guidance is not None:
     n_rows = 2 * B
-    # The prior learns to do without a condition by seeing zeros in its place.
-    condition = jax.tree.map(lambda c: jnp.concatenate([c, jnp.zeros_like(c)]), condition)
+    condition = with_and_without(condition)
   return Program(
     forward=Forward(prior, lookup, condition),
     controls=controls,

@@ -21,7 +21,7 @@ from videogpt_jax.models.conditioners import Condition
 from videogpt_jax.models.prior import Prior
 from videogpt_jax.models.rotary import rotary_angles, rotate
 from videogpt_jax.sampling import cache as caches
-from videogpt_jax.sampling.forward import Forward, Lookup, Part
+from videogpt_jax.sampling.forward import Forward, Lookup, Part, with_and_without
 from videogpt_jax.sampling.logits import Controls
 from videogpt_jax.sampling.sequential import Program
 from videogpt_jax.sampling.speculative import WINDOW, Sizes, State, one_pass
@@ -151,7 +151,7 @@ class _FrameForward(Forward):
   def __init__(self, prior, lookup, condition, stream: Stream, angles: jax.Array):
     self.n_rows = stream.cache[0][0].shape[0]
     if self.n_rows > len(stream.codes):
-      condition = jax.tree.map(lambda c: jnp.concatenate([c, jnp.zeros_like(c)]), condition)
+      condition = with_and_without(condition)
     super().__init__(prior, lookup, condition)
     self.mask, self.latent_shape = CausalMask(), (1, *self.latent_shape[1:])
     Q = stream.codes.shape[1]
