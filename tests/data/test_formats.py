@@ -1,6 +1,7 @@
 """The raw data sets, in miniature, as they are when downloaded."""
 
 import gzip
+import threading
 
 import h5py
 import numpy as np
@@ -185,6 +186,23 @@ def test_vizdoom_records_what_a_random_policy_sees():
   np.testing.assert_array_equal(clip.frames, again.frames)
   with pytest.raises(ValueError, match='must be one of'):
     vizdoom.list_items('no_such_scenario', OPTIONS)
+
+
+def test_games_of_vizdoom_begin_and_leave_a_folder_one_at_a_time(tmp_path, monkeypatch):
+  """Each makes a folder there if there is none, and one that another has removed ends it."""
+  monkeypatch.chdir(tmp_path)
+  entered = threading.Event()
+
+  def enter():
+    with vizdoom._folder_to_itself():
+      entered.set()
+
+  other = threading.Thread(target=enter)
+  with vizdoom._folder_to_itself():
+    other.start()
+    assert not entered.wait(0.2)
+  other.join(10)
+  assert entered.is_set() and not list(tmp_path.iterdir())
 
 
 def test_a_recording_of_vizdoom_ends_where_the_player_dies():

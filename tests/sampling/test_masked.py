@@ -13,6 +13,7 @@ from flax import nnx
 
 from tests.models.test_prior import SIZES
 from tests.sampling.test_loop import CODEBOOK
+from tests.test_generation import videogpt
 from tests.test_main import CONFIG as TINY
 from tests.test_main import call
 from videogpt_jax.errors import UserError
@@ -28,6 +29,7 @@ from videogpt_jax.sampling.settings import SamplingSettings
 from videogpt_jax.sampling.strategies import strategy_for
 from videogpt_jax.stages import train_prior
 from videogpt_jax.tokenizer import make_tokenizer
+from videogpt_jax.training.sharding import MeshConfig, make_mesh
 
 SPEC = CodeSpec((2, 3, 4), n_codes=7, embedding_dim=5, sequence_length=6, resolution=8)
 L = 24
@@ -169,3 +171,10 @@ def test_an_untrained_prior_scores_as_chance():
   nats, _ = train_prior.loss(CONFIG, prior, tokenizer, batch, jax.random.key(0))
   scored = train_prior.evaluate(prior, tokenizer, batch)['nats_per_code']
   np.testing.assert_allclose([nats, *scored], math.log(7), rtol=1e-5)
+
+
+def test_several_devices_draw_the_same_codes():
+  gpt = videogpt(n_classes=3, target='masked')
+  request = gpt.request(4, seed=2, class_label=[0, 1, 2, 0], passes=3)
+  together = gpt.on_mesh(make_mesh(MeshConfig(data=2, tensor=2), jax.devices()[:4]))
+  np.testing.assert_array_equal(together.generate(request).codes, gpt.generate(request).codes)
