@@ -19,23 +19,25 @@ from videogpt_jax.models.vqvae import VQVAEConfig
 from videogpt_jax.sampling.settings import SampleConfig
 from videogpt_jax.training.config import TrainingConfig
 from videogpt_jax.training.optimizer import OptimizerConfig
+from videogpt_jax.training.vqvae_loss import LossConfig
 
 
 def get_config():
   training = TrainingConfig(
-    steps=3600,
+    steps=2000,
     batch_size=4,
     optimizer=OptimizerConfig(
       learning_rate=2e-3, warmup_steps=50, b2=0.99, clip_norm=1.0, ema_decay=0.999
     ),
     log_every=50,
-    evaluate_every=600,
+    evaluate_every=500,
     evaluate_batches=16,
-    checkpoint_every=600,
+    checkpoint_every=250,
   )
   return Experiment(
     name='doom',
     dataset=paper.shards('doom', antialias=True),
+    prior_crops=6,
     vqvae=VQVAEConfig(
       quantizer='fsq',
       levels=(8, 8, 8, 5, 5, 5),
@@ -48,6 +50,7 @@ def get_config():
       norm='group',
       time_padding='none',
     ),
+    vqvae_loss=LossConfig(gradient_weight=1.0),
     vqvae_training=training,
     prior=PriorConfig(
       hidden_dim=256,

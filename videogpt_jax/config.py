@@ -44,8 +44,9 @@ class Experiment:
     seed: of initialisation, order and sampling.
     deterministic: whether GPUs use deterministic operations only, so that a run repeats bit for
       bit; slower.
-    prior_codes: directory of codes (`python -m videogpt_jax.encode`) that the prior trains on; ''
-      encodes its clips at every step.
+    prior_codes: directory of codes (`python -m videogpt_jax.encode`) that the prior trains on.
+    prior_crops: random crops of each training clip that are encoded into the workdir before the
+      prior trains on them; 0 encodes clips at every step.
     previews: videos that are drawn at each evaluation while the prior trains (previews.gif), under
       the conditions of held-out clips; 0 draws none.
   """
@@ -54,6 +55,7 @@ class Experiment:
   seed: int = 0
   deterministic: bool = False
   prior_codes: str = ''
+  prior_crops: int = 0
   previews: int = 0
   dataset: DatasetConfig = dataclasses.field(default_factory=DatasetConfig)
   vqvae: VQVAEConfig = dataclasses.field(default_factory=VQVAEConfig)
@@ -69,6 +71,10 @@ class Experiment:
   def __post_init__(self):
     if not 0 <= self.previews <= MOST_PREVIEWS:
       raise UserError(f'previews ({self.previews}) must be in [0, {MOST_PREVIEWS}]')
+    if self.prior_crops < 0 or (self.prior_crops and self.prior_codes):
+      raise UserError(
+        f'prior_crops ({self.prior_crops}) must not be negative, and 0 with prior_codes'
+      )
     spec = self.codes
     code_factors(self.prior.n_factors, spec.digits)
     if self.prior.attn_type == 'sparse':
@@ -109,6 +115,11 @@ class Experiment:
     history = self.prior.history * self.vqvae.time_grid.factor
     length = self.dataset.sequence_length + history
     return dataclasses.replace(self.dataset, sequence_length=length)
+
+  @property
+  def prior_on_codes(self) -> bool:
+    """Whether the prior trains on stored codes."""
+    return bool(self.prior_codes or self.prior_crops)
 
   def to_config_dict(self) -> ml_collections.ConfigDict:
     """Returns the ConfigDict that a file in configs/ hands out."""

@@ -11,7 +11,7 @@ _OF_VQVAE = ('seed', 'dataset', 'vqvae', 'vqvae_loss', 'vqvae_training')
 
 SHAPES_CHECKPOINTS = {
   'vqvae': _OF_VQVAE,
-  'prior': (*_OF_VQVAE, 'prior', 'prior_training', 'prior_codes'),
+  'prior': (*_OF_VQVAE, 'prior', 'prior_training', 'prior_codes', 'prior_crops'),
 }
 """Sections that a stage's checkpoints depend on, and that must therefore not change."""
 

@@ -5,15 +5,12 @@
 Resumes where it was interrupted. Train on the codes with --config.prior_codes=runs/codes.
 """
 
-import time
 from collections.abc import Sequence
 
-import jax.numpy as jnp
 from absl import flags
 from etils.epath import Path
 
-from videogpt_jax import cli, pixels
-from videogpt_jax.progress import ProgressLine
+from videogpt_jax import cli
 
 _CONFIG = cli.define_config('Configuration of the data set to encode.')
 _MODEL = cli.define_model(
@@ -33,40 +30,18 @@ def main(argv: Sequence[str]):
   del argv
   from videogpt_jax import config, load_vqvae
   from videogpt_jax.files import check_folder
+  from videogpt_jax.stages import encoded
 
   check_folder('--out', Path(_OUT.value))
   experiment = config.from_dict(_CONFIG.value)
-  tokenizer = load_vqvae(_MODEL.value)
-  from videogpt_jax.input import code_shards  # imports TensorFlow
-
-  line, begun = ProgressLine(), time.monotonic()
-
-  def encode(video):  # 8-bit video is converted on the device
-    return tokenizer.encode(pixels.to_model_range(jnp.asarray(video)))
-
-  def progress(n_done, n):
-    seconds = time.monotonic() - begun
-    line.show(f'{n_done}/{n} clips encoded, {seconds:.0f} s', important=n_done == n)
-
-  manifest = code_shards.write_codes(
-    experiment.dataset,
-    encode,
-    _OUT.value,
+  totals = encoded.encode(
+    experiment,
+    load_vqvae(_MODEL.value),
+    *(_MODEL.value, _OUT.value),
     n_crops=_CROPS.value,
-    n_cond_frames=experiment.prior.n_cond_frames,
-    time_grid=tokenizer.spec.time_grid,
-    history=experiment.prior.history,
     batch_size=_BATCH_SIZE.value,
-    seed=experiment.seed,
-    made_from={
-      'model': _MODEL.value,
-      'tokenizer_sha256': tokenizer.digest,
-      'n_codes': tokenizer.spec.n_codes,
-    },
-    progress=progress,
   )
-  line.close()
-  for split, total in manifest.totals().items():
+  for split, total in totals.items():
     print(f'{split}: {total["clips"]} clips, {total["frames"]} encoded crops')
 
 

@@ -1,4 +1,4 @@
-"""The perceptual and adversarial losses of a VQ-VAE, and its discriminator."""
+"""The gradient difference, perceptual and adversarial losses of a VQ-VAE, and its discriminator."""
 
 import dataclasses
 import itertools
@@ -60,6 +60,40 @@ def moved(before, after):
 
 def with_rate(update, rate):
   return dataclasses.replace(update, optimizer=OptimizerConfig(learning_rate=rate))
+
+
+def test_the_gradient_difference_compares_steps_without_their_signs_at_each_scale():
+  differ = vqvae_losses.gradient_difference
+  board = np.indices((8, 8)).sum(0) % 2 - 0.5
+  squares, pairs = (
+    jnp.asarray(x)[None, None, ..., None] * jnp.ones(3)
+    for x in (board, np.kron(board[:4, :4], np.ones((2, 2))))
+  )
+  # A negative has the same steps. Grey lacks those of single pixels, 1 in both directions, which
+  # are grey at half the size; and those of two pixels: 3 of 7 as they are, all at half the size.
+  np.testing.assert_array_equal(differ(-squares, squares), [0.0])
+  np.testing.assert_array_equal(differ(jnp.zeros_like(squares), squares), [2.0])
+  np.testing.assert_allclose(differ(jnp.zeros_like(pairs), pairs), [2 * (3 / 7 + 1)], rtol=1e-6)
+
+  x, y = np.random.default_rng(2).uniform(-0.5, 0.5, (2, 3, 2, 9, 4, 3)).astype(np.float32)
+  wanted = np.zeros(3)
+  for a, b in ((x, y), [z[:, :, :8].reshape(3, 2, 4, 2, 2, 2, 3).mean((3, 5)) for z in (x, y)]):
+    for axis in (2, 3):
+      steps = np.abs(np.diff(a, axis=axis)) - np.abs(np.diff(b, axis=axis))
+      wanted += (steps**2).mean((1, 2, 3, 4))
+  # The width, 4, allows a half, and no quarter.
+  np.testing.assert_allclose(differ(jnp.asarray(x), jnp.asarray(y)), wanted, rtol=1e-5)
+
+
+def test_the_gradient_difference_joins_the_losses_by_its_weight():
+  model = vqvae_stage(GROUP).create(nnx.Rngs(5))
+  plain, _ = vqvae_losses.loss(model, None, batch(0), KEY)
+  config = LossConfig(gradient_weight=0.5)
+  total, metrics = vqvae_losses.loss(model, None, batch(0), KEY, config)
+  x = model(batch(0)['video'], KEY).reconstruction
+  differ = vqvae_losses.gradient_difference(x, batch(0)['video']).mean()
+  np.testing.assert_allclose(metrics['gradient_loss'], 0.5 * differ / 0.06, rtol=1e-4)
+  np.testing.assert_allclose(total - plain, metrics['gradient_loss'], rtol=1e-4)
 
 
 @pytest.mark.slow

@@ -18,6 +18,11 @@ from videogpt_jax.input.shard_index import index_directory
 from videogpt_jax.input.shards import MANIFEST, Manifest, load_manifest
 from videogpt_jax.models.time_grid import TimeGrid
 
+
+class OtherCodesError(UserError):
+  """A folder holds codes of other settings or of another tokenizer."""
+
+
 _JOB = 'encode.json'  # settings that a directory of codes was begun with
 _CLIPS_PER_SHARD = 512
 
@@ -52,7 +57,8 @@ def write_codes(
     made_from: identifies the tokenizer.
     progress: called with (clips done, all clips) after each batch.
   Raises:
-    UserError: `out` was begun with other settings, or the data is missing or broken.
+    OtherCodesError: `out` was begun with other settings.
+    UserError: the data are missing or broken.
   """
   job = dict(made_from) | {
     'dataset': {key: getattr(config, key) for key in config.__dataclass_fields__},
@@ -108,7 +114,8 @@ def _claim(out, job) -> bool:
     with tf.io.gfile.GFile(path) as file:
       begun = json.load(file)
     if differing := [key for key in job if begun.get(key) != job[key]]:
-      raise UserError(f'{out} was begun with other {" and ".join(differing)}; name another --out')
+      names = ' and '.join(differing)
+      raise OtherCodesError(f'{out} was begun with other {names}; name another --out')
   elif tf.io.gfile.listdir(out):
     raise UserError(f'{out} holds other files; name an empty or new --out')
   with tf.io.gfile.GFile(path, 'w') as file:

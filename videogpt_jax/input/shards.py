@@ -92,6 +92,7 @@ class Manifest:
     with tf.io.gfile.GFile(partial, 'w') as file:
       file.write(text)
     tf.io.gfile.rename(partial, tf.io.gfile.join(directory, MANIFEST), overwrite=True)
+    load_manifest.cache_clear()
 
 
 @functools.lru_cache(maxsize=8)

@@ -162,7 +162,7 @@ def _clips(name: str, experiment: Experiment) -> dict[str, jax.ShapeDtypeStruct]
   conditions = shapes(experiment.prior, spec).items()
   named = {'label' if name == 'class_label' else name: clip for name, clip in conditions}
   frames = named.pop('frames', None)
-  if experiment.prior_codes:
+  if experiment.prior_on_codes:
     video = {'codes': jax.ShapeDtypeStruct(spec.latent_shape, jnp.int32)}
     if frames is not None:
       video['video'] = jax.ShapeDtypeStruct(frames.shape, jnp.uint8)

@@ -23,6 +23,7 @@ from videogpt_jax.stages import (
   checks,
   clips,
   draw,
+  encoded,
   held_out,
   init_from,
   report,
@@ -115,6 +116,11 @@ class _Run:
     check_prior(experiment.prior.n_heads, length, self.mesh)
     if 'prior' in stages:
       check_attention(experiment.prior, experiment.codes.latent_shape)
+      if experiment.prior_crops and jax.process_count() > 1:
+        raise UserError(
+          'prior_crops is for one process; encode first, with python -m videogpt_jax.encode, and '
+          'name the codes with prior_codes'
+        )
     self._check_order(stages)
     self.profile = profile
     self._check_profile(stages)
@@ -248,9 +254,9 @@ class _Run:
     self._fit(stage, training, experiment.dataset, experiment.dataset)
 
   def prior(self):
-    tokenizer = load_vqvae(self.path)
-    stage = prior_stage(self.experiment.prior, tokenizer, self.experiment.previews)
-    training = self.experiment.prior_training
+    experiment, tokenizer = self.experiment, load_vqvae(self.path)
+    stage = prior_stage(experiment.prior, tokenizer, experiment.previews)
+    training = experiment.prior_training
     if self._begins_elsewhere('prior'):
       stage, theirs = init_from.begin(stage, training, self.mesh)
       if theirs.digest != tokenizer.digest:
@@ -259,7 +265,10 @@ class _Run:
           'its codes mean something else here (--config.vqvae_training.init_from with '
           '--config.vqvae_training.steps=0 takes that VQ-VAE as it is)'
         )
-    self._fit(stage, training, *clips.of_prior(self.experiment, tokenizer))
+    if experiment.prior_crops:
+      codes = encoded.in_workdir(experiment, tokenizer, self.path)
+      experiment = dataclasses.replace(experiment, prior_codes=codes, prior_crops=0)
+    self._fit(stage, training, *clips.of_prior(experiment, tokenizer))
 
   def sample(self):
     config, seed = self.experiment.sample, self.experiment.seed

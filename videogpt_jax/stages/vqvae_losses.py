@@ -1,4 +1,4 @@
-"""The losses of a VQ-VAE: squared error, perceptual and adversarial, and its discriminator's.
+"""The losses of a VQ-VAE: of pixels and of their gradients, perceptual and adversarial.
 
 Axis letters: B batch; T H W frames, height, width; C channels of features.
 """
@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from einops import rearrange
 from flax import nnx
 
 from videogpt_jax.models.trained import Trained
@@ -21,6 +22,9 @@ DATA_VARIANCE = 0.06
 
 VideoGPT-Paper does so for every data set; the paper's NMSE (table 3) would be this quotient.
 """
+
+GRADIENT_SCALES = 3
+"""Sizes at which gradients are compared: whole, half and quarter, as far as pixels go."""
 
 LARGEST_ADAPTIVE = 1e4
 """Bound of the adaptive weight, the source's."""
@@ -37,10 +41,39 @@ def similarity(
   """Returns how much a reconstruction differs from its video, and the parts of this sum."""
   error = jnp.mean(jnp.square(reconstruction - video)) / DATA_VARIANCE
   losses = {'reconstruction_loss': error}
+  if config.gradient_weight:
+    differ = gradient_difference(reconstruction, video).mean() / DATA_VARIANCE
+    losses['gradient_loss'] = config.gradient_weight * differ
   if perceptual is not None:
     distance = perceptual.module()(reconstruction, video).mean()
     losses['perceptual_loss'] = config.perceptual_weight * distance
   return sum(losses.values()), losses
+
+
+def gradient_difference(reconstruction: jax.Array, video: jax.Array) -> jax.Array:
+  """Squared differences of the absolute differences of neighbouring pixels, at several scales.
+
+  One scale alone is met by a grid of single pixels, which no other scale takes for grain.
+
+  Source: Mathieu et al. 2016 (arXiv 1511.05440), eq. 6 with alpha = 2, at each of their scales.
+
+  Args:
+    reconstruction, video: float32 [B T H W 3].
+
+  Returns:
+    float32 [B], the sum over scales (each of half the size, `GRADIENT_SCALES` of them) and both
+    directions of means over pixels.
+  """
+  total = jnp.zeros(video.shape[0])
+  pair = [rearrange(x, 'B T H W C -> B (T C) H W 1') for x in (reconstruction, video)]
+  for _ in range(GRADIENT_SCALES):
+    for axis in (2, 3):
+      slopes = [jnp.abs(jnp.diff(x, axis=axis)) for x in pair]
+      total += jnp.square(slopes[0] - slopes[1]).mean(axis=(1, 2, 3, 4))
+    if min(pair[0].shape[2:4]) < 4:
+      break
+    pair = [nnx.avg_pool(x, (2, 2), (2, 2)) for x in pair]
+  return total
 
 
 def loss(

