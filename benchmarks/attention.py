@@ -8,7 +8,6 @@ PyTorch with the same sizes, dropout and optimiser.
 import dataclasses
 import itertools
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ from einops import rearrange
 from flax import nnx
 from jax.sharding import Mesh, SingleDeviceSharding
 
+from benchmarks import peak_memory
 from benchmarks.steps import BAIR, prior_step
 from videogpt_jax import cli
 from videogpt_jax.models.attention.axial import AxialAttention
@@ -74,8 +74,7 @@ def _timed(step: Callable[[], object], n: int = 3) -> dict:
     begun = time.perf_counter()
     step()
     seconds.append(time.perf_counter() - begun)
-  peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-  return {'seconds': min(seconds[1:]), 'peak': peak}
+  return {'seconds': min(seconds[1:]), 'peak': peak_memory.megabytes()}
 
 
 def _ours(attn_type: str) -> dict:

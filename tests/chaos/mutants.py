@@ -18,7 +18,7 @@ import sys
 import threading
 import traceback
 
-from tests import peak_memory
+from benchmarks import peak_memory
 from tests.chaos.outcome import Outcome
 from tests.conftest import QUICK
 

@@ -21,7 +21,7 @@ from videogpt_jax.interop import contents, hyper_parameters
 
 READ = """
 import resource, sys
-from tests import peak_memory
+from benchmarks import peak_memory
 from videogpt_jax import readers
 from videogpt_jax.errors import UserError
 from videogpt_jax.evaluation import clip_sets, weights

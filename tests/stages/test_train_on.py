@@ -27,6 +27,7 @@ from videogpt_jax.training.config import TrainingConfig
 from videogpt_jax.training.fit import fit, prepare
 from videogpt_jax.training.optimizer import OptimizerConfig
 from videogpt_jax.training.sharding import MeshConfig, make_mesh
+from videogpt_jax.training.vqvae_loss import LossConfig
 
 LEGACY = Path('tests/legacy/workdir.zip')
 
@@ -177,6 +178,11 @@ def test_what_does_not_fit_is_named_before_anything_is_trained(source, tmp_path)
   message = r'lacks \d arrays of the prior: .*blocks/mlp_in/kernel \(.* there, .* 7\] here\).*'
   with pytest.raises(UserError, match=message + r'init_skip=blocks/mlp_in,blocks/mlp_out'):
     run(dataclasses.replace(wrong, prior=wider), epath.Path(tmp_path / 'a'), ['vqvae', 'prior'])
+  sharp = dataclasses.replace(EXPERIMENT, vqvae_loss=LossConfig(adversarial_weight=0.1))
+  begun = with_training(sharp, 'vqvae', init_from=str(source))
+  message = r'lacks \d+ arrays of the vqvae: discriminator; .*init_skip=discriminator$'
+  with pytest.raises(UserError, match=message):
+    run(begun, epath.Path(tmp_path / 'a'), ['vqvae'])
   nowhere = with_training(EXPERIMENT, 'prior', init_from=str(tmp_path / 'nowhere'))
   with pytest.raises(UserError, match='no such file'):
     run(nowhere, epath.Path(tmp_path / 'a'), ['vqvae', 'prior'])

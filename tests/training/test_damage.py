@@ -18,7 +18,7 @@ import tensorstore as ts
 from etils import epath
 from flax import nnx
 
-from tests import peak_memory
+from benchmarks import peak_memory
 from tests.training.test_checkpoint import STAGE, assert_equal, restored, saved, state_at
 from tests.training.tiny import ListLog, data, leaves
 from videogpt_jax import workdir

@@ -1,7 +1,8 @@
 """A stage that begins with the model of another run, or of a file, whole or in parts."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 
 import jax
 from flax import nnx
@@ -78,11 +79,14 @@ def check(stage: Stage, experiment: Experiment) -> list[str]:
   model, theirs = load_shapes(source, stage.name)
   found = _match(stage, training, model.state)
   if found.missing:
-    modules = sorted({name.split(' ')[0].rpartition('/')[0] or name for name in found.missing})
-    parts = ','.join(filter(None, [training.init_skip, *modules]))
+    names = {text.split(' ')[0]: text for text in found.missing}
+    absent = [name for name, text in names.items() if name == text]
+    differing = [text for name, text in names.items() if name != text]
+    told = [*_outermost(absent, [*found.taken, *names.keys() - set(absent)]), *differing]
+    parts = ','.join(filter(None, [training.init_skip, *_outermost(names, found.taken)]))
     raise UserError(
       f'{source} lacks {len(found.missing)} arrays of the {stage.name}: '
-      f'{", ".join(found.missing)}; change the model, or draw them: '
+      f'{", ".join(told)}; change the model, or draw them: '
       f'--config.{stage.name}_training.init_skip={parts}'
     )
   lines = [f'{stage.name}: begins with {source}: {len(found.taken)} arrays ({_parts(found.taken)})']
@@ -121,6 +125,14 @@ def _match(stage: Stage, training: TrainingConfig, state: nnx.State) -> Match:
 
 def _inside(name: str, part: str) -> bool:
   return name == part or name.startswith(f'{part}/')
+
+
+def _outermost(names: Iterable[str], others: Iterable[str]) -> list[str]:
+  """Returns the largest modules that hold these arrays and none of the others."""
+  modules = lambda name: list(itertools.accumulate(name.split('/'), '{}/{}'.format))
+  around = {module for other in others for module in modules(other)}
+  found = {next(module for module in modules(name) if module not in around) for name in names}
+  return sorted(found)
 
 
 def _parts(names) -> str:
