@@ -50,7 +50,7 @@ def get_config():
       norm='group',
       time_padding='none',
     ),
-    vqvae_loss=LossConfig(gradient_weight=1.0),
+    vqvae_loss=LossConfig(gradient_weight=2.0),
     vqvae_training=training,
     prior=PriorConfig(
       hidden_dim=256,
