@@ -37,7 +37,7 @@ def get_config():
   return Experiment(
     name='doom',
     dataset=paper.shards('doom', antialias=True),
-    prior_crops=6,
+    prior_crops=3,
     vqvae=VQVAEConfig(
       quantizer='fsq',
       levels=(8, 8, 8, 5, 5, 5),
@@ -53,9 +53,9 @@ def get_config():
     vqvae_loss=LossConfig(gradient_weight=2.0),
     vqvae_training=training,
     prior=PriorConfig(
-      hidden_dim=256,
-      n_heads=4,
-      n_layers=6,
+      hidden_dim=192,
+      n_heads=3,
+      n_layers=4,
       dropout=0.0,
       attn_dropout=0.0,
       attn_type='window',
@@ -65,10 +65,17 @@ def get_config():
       norm='rms',
       mlp='swiglu',
       action_dim=8,
-      history=8,
     ),
     prior_training=dataclasses.replace(
-      training, optimizer=dataclasses.replace(training.optimizer, learning_rate=1e-3)
+      training,
+      steps=4200,
+      batch_size=2,
+      optimizer=OptimizerConfig(
+        learning_rate=2e-3, warmup_steps=100, b2=0.99, clip_norm=1.0, ema_decay=0.999
+      ),
+      evaluate_every=1000,
+      evaluate_batches=32,
+      checkpoint_every=500,
     ),
     sample=SampleConfig(num=8, strategy='speculative'),
   ).to_config_dict()

@@ -4,9 +4,11 @@ import types
 
 import numpy as np
 import pytest
+from etils import epath
+from PIL import Image
 
 from tests.test_world import videogpt
-from videogpt_jax import UserError
+from videogpt_jax import UserError, media
 from videogpt_jax.evaluation import action_reader
 from videogpt_jax.evaluation.image_quality import ROUNDING_ERROR
 from videogpt_jax.input.config import DatasetConfig
@@ -63,7 +65,9 @@ def dataset(tmp_path_factory):
   return DatasetConfig('folder', str(folder), resolution=SIDE, sequence_length=4, test_fraction=0.5)
 
 
-def test_a_world_that_knows_the_rules_is_exact_and_its_baselines_are_not(dataset, monkeypatch):
+def test_a_world_that_knows_the_rules_is_exact_and_its_baselines_are_not(
+  dataset, monkeypatch, tmp_path
+):
   monkeypatch.setattr(action_reader, '_STEPS', 150)
   monkeypatch.setattr(action_reader, '_SIDE', SIDE)
   monkeypatch.setattr(score_worlds, 'N_TIMED', 2)
@@ -74,7 +78,16 @@ def test_a_world_that_knows_the_rules_is_exact_and_its_baselines_are_not(dataset
     play=RightWorld,
   )
   rollouts = Rollouts(n=24, horizon=9, batch_size=7)
-  scores = score_worlds.score(model, dataset, SamplingSettings(), rollouts)
+  picture = epath.Path(tmp_path / 'rollouts.gif')
+  scores = score_worlds.score(model, dataset, SamplingSettings(), rollouts, picture, fps=8.0)
+  with Image.open(picture) as shown:  # eight side by side
+    assert shown.n_frames == rollouts.horizon
+    width, height = shown.size
+    shown = np.asarray(shown.convert('RGB'), int)
+  # Each lies beneath its recording, which this model repeats; a GIF has few colours.
+  side = (height - media.GAP) // 2
+  assert width == 8 * (side + media.GAP)
+  assert np.abs(shown[:side] - shown[side : 2 * side]).mean() < 4
   for horizon in (1, 2, 4, 8):
     assert scores[f'psnr_at_{horizon}'].value == pytest.approx(EXACT, abs=1e-3)
     assert scores[f'ssim_at_{horizon}'].value == pytest.approx(1)

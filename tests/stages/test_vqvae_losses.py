@@ -86,12 +86,11 @@ def test_the_gradient_difference_compares_steps_without_their_signs_at_each_scal
 
 
 def test_the_gradient_difference_joins_the_losses_by_its_weight():
-  model = vqvae_stage(GROUP).create(nnx.Rngs(5))
-  plain, _ = vqvae_losses.loss(model, None, batch(0), KEY)
-  config = LossConfig(gradient_weight=0.5)
-  total, metrics = vqvae_losses.loss(model, None, batch(0), KEY, config)
-  x = model(batch(0)['video'], KEY).reconstruction
-  differ = vqvae_losses.gradient_difference(x, batch(0)['video']).mean()
+  model, clips = vqvae_stage(GROUP).create(nnx.Rngs(5)), batch(0)
+  find = lambda config: vqvae_losses.loss(nnx.clone(model), None, clips, KEY, config)
+  (plain, _), (total, metrics) = find(LossConfig()), find(LossConfig(gradient_weight=0.5))
+  x = nnx.clone(model)(clips['video'], KEY).reconstruction
+  differ = vqvae_losses.gradient_difference(x, clips['video']).mean()
   np.testing.assert_allclose(metrics['gradient_loss'], 0.5 * differ / 0.06, rtol=1e-4)
   np.testing.assert_allclose(total - plain, metrics['gradient_loss'], rtol=1e-4)
 

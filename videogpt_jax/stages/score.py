@@ -110,7 +110,9 @@ def score_model(
   )
   found, _ = held_out.score(model, batches, make_mesh(MeshConfig(), jax.local_devices()))
   if rollouts is not None:
-    found |= score_worlds.score(model, experiment.dataset, _settings(experiment), rollouts)
+    fps = experiment.sample.frame_rate(model.cut.frame_rate)
+    shown = of.folder / 'rollouts.gif', fps
+    found |= score_worlds.score(model, experiment.dataset, _settings(experiment), rollouts, *shown)
   for kind, values in record.of_estimates(found).items():
     result[kind] |= values
   if not isinstance(model, VideoGPT):

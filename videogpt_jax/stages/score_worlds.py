@@ -7,8 +7,10 @@ import dataclasses
 import time
 
 import numpy as np
+from etils.epath import Path
 
 from videogpt_jax import input as data
+from videogpt_jax import media
 from videogpt_jax.errors import UserError
 from videogpt_jax.evaluation import action_reader, horizons, intervals, model_clips
 from videogpt_jax.evaluation.scoring import Estimate, Estimates
@@ -22,6 +24,9 @@ from videogpt_jax.world import World, check_plays
 
 N_TRAINING_CLIPS = 1500
 """Training clips that the reader of actions learns from."""
+
+N_SHOWN = 8
+"""Rollouts in the picture."""
 
 N_TIMED = 20
 """Steps at batch 1 that are timed."""
@@ -52,7 +57,12 @@ def check(model: VideoGPT | Tokenizer):
 
 
 def score(
-  model: VideoGPT, dataset: DatasetConfig, settings: SamplingSettings, rollouts: Rollouts
+  model: VideoGPT,
+  dataset: DatasetConfig,
+  settings: SamplingSettings,
+  rollouts: Rollouts,
+  picture: Path | None = None,
+  fps: float = 0.0,
 ) -> Estimates:
   """Plays on from held-out clips and compares with how they go on.
 
@@ -64,6 +74,8 @@ def score(
     dataset: what it was trained on.
     settings: how to draw.
     rollouts: how many, and how far.
+    picture: GIF to write: recordings above what the model makes of them, `N_SHOWN` side by side.
+    fps: its frames a second.
   Returns:
     `horizons.scores`; for one-hot actions `action_accuracy`, `action_accuracy_real` and
     `action_fidelity`, their ratio; `frames_per_second` of one rollout.
@@ -74,6 +86,9 @@ def score(
   clips = _clips(dataset, n_given, rollouts)
   real = clips['video'][:, n_given:]
   made = _made(model, settings, clips, rollouts)
+  if picture is not None:
+    pairs = media.enlarge(np.concatenate([real[:N_SHOWN], made[''][:N_SHOWN]], axis=2))
+    media.write_gif(picture, media.grid(pairs, columns=len(pairs)), fps)
   names = data.describe(dataset).class_names or ()
   groups = {name: clips['label'] == i for i, name in enumerate(names)}
   groups = {name: members for name, members in groups.items() if members.sum() > 1}
