@@ -77,5 +77,5 @@ def get_config():
       evaluate_batches=32,
       checkpoint_every=500,
     ),
-    sample=SampleConfig(num=8, strategy='speculative'),
+    sample=SampleConfig(num=8),
   ).to_config_dict()

@@ -58,8 +58,9 @@ def make_app(path: str, names: Sequence[str]):
     from videogpt_jax.sampling.settings import SamplingSettings
     from videogpt_jax.server import player
 
-    settings = SamplingSettings(strategy='speculative')
-    routes = player.mounted('/play', player.Player(model, [*clips, scenes.NOTHING], settings))
+    routes = player.mounted(
+      '/play', player.Player(model, [*clips, scenes.NOTHING], SamplingSettings())
+    )
   served = web.application(routes, names)
   page = sampling_page.make_page(sampler.Sampler(model, clips), path, plays)
   sampling_page.mount(page, served)

@@ -25,7 +25,7 @@ class WorldEnv(gymnasium.Env):
     model: conditioned on one-hot actions, and able to go on without an end (`VideoGPT.play`).
     frames, actions: its beginning, as for `VideoGPT.play`; `reset` takes others in its options.
     max_steps: steps after which an episode is truncated; 0 for never.
-    settings: how to draw; by default speculatively, at temperature 1.
+    settings: how to draw; by default at temperature 1.
   Raises:
     UserError: the model has no actions, or cannot go on without an end.
   """
@@ -46,7 +46,7 @@ class WorldEnv(gymnasium.Env):
       raise UserError('an environment needs a model with actions, and this one has none')
     self.render_mode, self._model, self._max_steps = render_mode, model, max_steps
     self._beginning = {'frames': frames, 'actions': actions}
-    self._settings = settings or SamplingSettings(strategy='speculative')
+    self._settings = settings or SamplingSettings()
     size = (*model.vqvae.spec.frame_size, 3)
     self.observation_space = gymnasium.spaces.Box(0, 255, size, np.uint8)
     self.action_space = gymnasium.spaces.Discrete(model.config.action_dim)

@@ -21,7 +21,7 @@ _FRAMES = flags.DEFINE_list(
 )
 _DRAWING = cli.define_drawing()
 _STRATEGY = flags.DEFINE_string(
-  'strategy', 'speculative', 'How codes follow one another: sequential or speculative.'
+  'strategy', 'auto', 'How codes follow one another: auto (sequential) or speculative.'
 )
 
 

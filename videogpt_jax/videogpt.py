@@ -246,7 +246,7 @@ class VideoGPT:
     """
     if settings is not None and keywords:
       raise UserError(f'give settings, or {", ".join(keywords)} as keywords, not both')
-    settings = settings or make_settings({'strategy': 'speculative'} | keywords)
+    settings = settings or make_settings(keywords)
     world.check_plays(self.generator)
     start = self._start(n, frames, actions, class_label, seed)
     return World(self.generator, n, start, settings.settings, self.action_names)
