@@ -15,7 +15,7 @@ from videogpt_jax.evaluation import record
 from videogpt_jax.loading import find_model, load_model, load_starts
 from videogpt_jax.stages import clips
 from videogpt_jax.stages.scored import CLIPLESS
-from videogpt_jax.stages.summary import UNITS
+from videogpt_jax.stages.summary import meaning
 from videogpt_jax.starts import Starts, write_starts
 from videogpt_jax.tokenizer import Tokenizer
 from videogpt_jax.training.history import History
@@ -223,7 +223,7 @@ def _scores(
       continue
     sides = [finite.get(f'{name}_{end}') for end in ('low', 'high')]
     interval = '' if None in sides else '{:.4g} to {:.4g}'.format(*sides)
-    rows.append((name, f'{finite[name]:.4g}', interval, UNITS.get(name, '')))
+    rows.append((name, f'{finite[name]:.4g}', interval, meaning(name)))
   return rows, notes
 
 

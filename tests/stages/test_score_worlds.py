@@ -15,6 +15,7 @@ from videogpt_jax.input.config import DatasetConfig
 from videogpt_jax.sampling.settings import SamplingSettings
 from videogpt_jax.stages import score_worlds
 from videogpt_jax.stages.score_worlds import Rollouts
+from videogpt_jax.stages.summary import meaning
 
 MOVES = np.array([0, -2, 2])  # pixels, of the actions: stay, left, right
 SIDE = 16
@@ -80,6 +81,7 @@ def test_a_world_that_knows_the_rules_is_exact_and_its_baselines_are_not(
   rollouts = Rollouts(n=24, horizon=9, batch_size=7)
   picture = epath.Path(tmp_path / 'rollouts.gif')
   scores = score_worlds.score(model, dataset, SamplingSettings(), rollouts, picture, fps=8.0)
+  assert [name for name in scores if not meaning(name)] == []
   with Image.open(picture) as shown:  # eight side by side
     assert shown.n_frames == rollouts.horizon
     width, height = shown.size

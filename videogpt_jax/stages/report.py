@@ -10,7 +10,7 @@ from videogpt_jax import drift, files, page, workdir
 from videogpt_jax.config import Experiment
 from videogpt_jax.errors import UserError
 from videogpt_jax.files import read_json, write_json
-from videogpt_jax.stages.summary import UNITS
+from videogpt_jax.stages.summary import meaning
 from videogpt_jax.training.history import History
 from videogpt_jax.training.logging import duration, read_metrics, read_times, say
 
@@ -99,7 +99,7 @@ def _scores(path: Path, metrics: dict[str, float]) -> str:
   for name in sorted(metrics.keys() - ends):
     interval = [metrics.get(f'{name}_{end}', math.nan) for end in ('low', 'high')]
     spread = '{:.4g} to {:.4g}'.format(*interval) if all(map(math.isfinite, interval)) else ''
-    rows.append((name, metrics[name], spread, UNITS.get(name, '')))
+    rows.append((name, metrics[name], spread, meaning(name)))
   if not rows:
     return ''
   found = read_json(path / 'evaluation.json', {})

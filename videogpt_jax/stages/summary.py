@@ -1,5 +1,7 @@
 """The closing lines of a run: each file and each figure."""
 
+import re
+
 from etils.epath import Path
 
 from videogpt_jax.training.logging import duration, read_metrics
@@ -24,6 +26,9 @@ FILES = {
 UNITS = {
   'reconstruction_loss': "held-out clips' squared error / 0.06, the published loss",
   'reconstruction_psnr': 'dB, of held-out clips',
+  'reconstruction_ssim': 'structural similarity, of held-out clips',
+  'reconstruction_nmse': "held-out clips' squared error / the variance of their pixels",
+  'reconstruction_sharpness': "reconstructions' mean gradient / that of held-out clips",
   'codebook_perplexity': 'codes, effectively used by held-out clips',
   'codebook_usage': 'of the codes occur in held-out clips',
   'codebook_usage_possible': 'of the codes, what as many latents could reach',
@@ -44,11 +49,38 @@ UNITS = {
   'coverage': 'of the real clips have a sample near',
   'class_accuracy': 'of the samples show their class, by a classifier',
   'class_accuracy_real': 'of the held-out clips show theirs, by the same',
+  'action_accuracy': 'of the actions are read from generated frames, by a classifier',
+  'action_accuracy_real': 'of the actions are read from held-out frames, by the same',
+  'action_fidelity': 'the ratio of the two',
+  'frames_per_second': 'when played, one rollout, compiling left out',
   'nearest_training_samples': 'from the nearest training clip, RMS of pixels in [0, 1]',
   'nearest_training_held_out': 'the same, of held-out clips',
   'fvd_seconds': 'seconds for all scores of samples',
   'sample_seconds_per_clip': 'seconds a generated video, compiling left out',
 }
+
+
+HORIZON = re.compile(
+  '(?P<score>psnr|ssim)(?P<gain>_gain)?_at_(?P<frame>[0-9]+)'
+  '(?P<baseline>_copied|_shuffled)?(?P<of>_.+)?'
+)
+"""Names of the scores of frames that are played on."""
+
+BASELINES = {
+  '_copied': 'the last given frame, reconstructed',
+  '_shuffled': "the model under another recording's actions",
+}
+
+
+def meaning(name: str) -> str:
+  """Returns what a figure says, and in which unit; '' if it is unknown."""
+  if not (found := HORIZON.fullmatch(name)):
+    return UNITS.get(name, '')
+  baseline = BASELINES.get(found['baseline'], 'the model')
+  who = f'the model above {baseline}' if found['gain'] else baseline
+  unit = 'dB' if found['score'] == 'psnr' else 'structural similarity'
+  of = f', recordings of {found["of"][1:]}' if found['of'] else ''
+  return f'{unit}, frame {found["frame"]} ahead: {who}{of}'
 
 
 def summary(path: Path, seconds: float) -> str:
@@ -62,5 +94,5 @@ def summary(path: Path, seconds: float) -> str:
     interval = ''
     if set(ends[name]) <= metrics.keys():
       interval = '95 %: {:.4g} to {:.4g}'.format(*(metrics[end] for end in ends[name]))
-    lines.append(f'  {name:24s} {metrics[name]:10.4f}  {interval:26s}  {UNITS.get(name, "")}')
+    lines.append(f'  {name:24s} {metrics[name]:10.4f}  {interval:26s}  {meaning(name)}')
   return '\n'.join(lines)
