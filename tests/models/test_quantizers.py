@@ -74,7 +74,7 @@ def made_up(monkeypatch):
 
 
 @functools.cache
-def train(name, steps=20):
+def train(name, steps=40):
   """Returns the trained VQ-VAE, its first state and the metrics of each step."""
   config = VQVAEConfig(
     **SIZES,
