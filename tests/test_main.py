@@ -140,13 +140,6 @@ def test_a_prior_trains_on_codes_of_its_own_tokenizer_only(finished, tmp_path):
   assert done.returncode == 0, done.stderr
   assert 'prior_bits_per_code' in done.stdout
 
-  again = f'--workdir={tmp_path / "again"}'
-  shutil.copytree(workdir, tmp_path / 'again', ignore=shutil.ignore_patterns('prior'))
-  done = call('main', CONFIG, few, again, '--stages=prior', '--config.prior_crops=2')
-  assert done.returncode == 0, done.stderr
-  assert 'clips encoded' in done.stderr and 'prior_bits_per_code' in done.stdout
-  assert (tmp_path / 'again' / 'codes' / 'manifest.json').exists()
-
   shutil.rmtree(workdir / 'prior')
   manifest = codes / 'manifest.json'
   sha256 = json.loads(manifest.read_text())['made_from']['tokenizer_sha256']
