@@ -135,8 +135,11 @@ def _use(model: VideoGPT | Tokenizer, facts: Facts) -> str:
       arguments = ', conditions=starts.conditions(8, model.config)'
     elif model.config.n_classes:
       arguments = ', class_label=0'
-    call.append(f'video = model.sample(8, seed=0{arguments})  # float32 [8 T H W 3] in [0, 1]')
-  lines = ['```python', 'import videogpt_jax', *call, '```']
+    call += [
+      '# float32 [8 T H W 3] in [0, 1]',
+      f'video = model.sample(8, seed=0{arguments})',
+    ]
+  lines = ['```python', 'import videogpt_jax', '', *call, '```']
   if isinstance(model, VideoGPT):
     lines += ['', '    videogpt sample --model="THIS FOLDER" --num=8 --out=videos']
   lines += ['', 'Instead of the folder, an address on the hub works too: `hf://OWNER/NAME`.']
