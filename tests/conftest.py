@@ -20,6 +20,9 @@ os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 # Addresses of buckets are opened by fsspec, where a test can put a bucket of its own.
 os.environ['EPATH_USE_TF'] = '0'
 
+# A choice about huge pages stands: programs that tests start need not start twice.
+os.environ.setdefault('GLIBC_TUNABLES', 'glibc.malloc.hugetlb=0')
+
 # Tests, their workers and the processes that they start share what they compile.
 os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.2')
 OWN_CACHE = None

@@ -25,6 +25,48 @@ def device_files(tmp_path, *names):
   return str(tmp_path)
 
 
+RESTARTS = """
+import os, sys
+from videogpt_jax import machine
+print('begins', os.getpid(), flush=True)
+machine.use_huge_pages(*sys.argv[1:3])
+print(os.environ.get('GLIBC_TUNABLES'), sys.argv[3:])
+"""
+
+
+@pytest.mark.parametrize(
+  ('offered', 'given', 'wanted', 'begins'),
+  [
+    ('always [madvise] never', None, 'glibc.malloc.hugetlb=1', 2),
+    ('always [madvise] never', 'glibc.malloc.check=0', 'glibc.malloc.check=0:{}', 2),
+    ('always [madvise] never', 'glibc.malloc.hugetlb=0', 'glibc.malloc.hugetlb=0', 1),
+    ('[always] madvise never', None, 'None', 1),
+    (None, None, 'None', 1),
+  ],
+)
+def test_a_program_restarts_itself_once_for_huge_pages(
+  tmp_path, monkeypatch, offered, given, wanted, begins
+):
+  """As the same process, with the same arguments."""
+  monkeypatch.delenv('GLIBC_TUNABLES', raising=False)
+  if given:
+    monkeypatch.setenv('GLIBC_TUNABLES', given)
+  if offered:
+    (tmp_path / 'offered').write_text(f'{offered}\n')
+  code = [sys.executable, '-c', RESTARTS, str(tmp_path), str(tmp_path / 'offered'), 'a b', '--c=d']
+  done = subprocess.run(code, capture_output=True, text=True, check=True)
+  *starts, told = done.stdout.splitlines()
+  assert told == f"{wanted.format(machine.HUGE_PAGES)} ['a b', '--c=d']"
+  assert len(starts) == begins and len(set(starts)) == 1
+
+
+def test_an_accelerator_needs_no_huge_pages(tmp_path, monkeypatch):
+  monkeypatch.delenv('GLIBC_TUNABLES', raising=False)
+  (tmp_path / 'offered').write_text('[madvise]')
+  machine.use_huge_pages(device_files(tmp_path, 'nvidia0'), str(tmp_path / 'offered'))
+  assert 'GLIBC_TUNABLES' not in os.environ
+
+
 DETERMINISTIC = """
 import os, sys
 from absl import flags

@@ -6,6 +6,7 @@ import hashlib
 import os
 import platform
 import shutil
+import sys
 from pathlib import Path
 
 import jax
@@ -16,6 +17,12 @@ speed on AVX-512."""
 
 CPU_FLAG_JAXLIBS = ('0.10.', '0.11.', '0.12.')
 """Releases of jaxlib that know the flag. XLA aborts on a flag that it does not know."""
+
+HUGE_PAGES = 'glibc.malloc.hugetlb=1'
+"""Setting of glibc, from 2.35 on, that asks for huge pages: 1.1 to 1.4 times the speed of small
+models' training steps on a virtual machine."""
+
+OFFERED = '/sys/kernel/mm/transparent_hugepage/enabled'
 
 DETERMINISTIC_FLAG = '--xla_gpu_deterministic_ops=true'
 """Makes XLA's GPU backend leave out kernels whose sums depend on the order of threads."""
@@ -76,13 +83,35 @@ def speed_up_cpu(jaxlib_version: str, dev: str = '/dev'):
     jaxlib_version: such as '0.12.0'.
     dev: folder of device files.
   """
-  platforms = os.environ.get('JAX_PLATFORMS', '')
-  on_cpu = platforms == 'cpu' if platforms else accelerator(dev) is None
   given = os.environ.get('XLA_FLAGS', '')
-  if not on_cpu or not jaxlib_version.startswith(CPU_FLAG_JAXLIBS):
+  if not _on_cpu(dev) or not jaxlib_version.startswith(CPU_FLAG_JAXLIBS):
     return
   if 'xla_cpu_experimental_ynn_fusion_type' not in given:
     os.environ['XLA_FLAGS'] = f'{given} {CPU_FLAG}'.strip()
+
+
+def _on_cpu(dev: str) -> bool:
+  """Whether JAX will run on the CPU."""
+  platforms = os.environ.get('JAX_PLATFORMS', '')
+  return platforms == 'cpu' if platforms else accelerator(dev) is None
+
+
+def use_huge_pages(dev: str = '/dev', offered: str = OFFERED):
+  """Restarts the program with its arrays in huge pages, where the CPU computes and Linux has them.
+
+  `HUGE_PAGES` is read as a program begins, and the process stays the same. What the user has set
+  stands. Call it before threads start.
+
+  Args:
+    dev: folder of device files.
+    offered: file of Linux that says whether programs must ask for huge pages.
+  """
+  given = os.environ.get('GLIBC_TUNABLES', '')
+  with contextlib.suppress(OSError):  # not Linux
+    if '[madvise]' in Path(offered).read_text() and 'hugetlb' not in given and _on_cpu(dev):
+      os.environ['GLIBC_TUNABLES'] = ':'.join(filter(None, [given, HUGE_PAGES]))
+      sys.stdout.flush()
+      os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def keep_compiled(jaxlib_version: str):

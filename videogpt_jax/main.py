@@ -53,4 +53,5 @@ def main(argv: Sequence[str]):
 
 
 if __name__ == '__main__':
+  machine.use_huge_pages()
   cli.start(main, processes='many')
