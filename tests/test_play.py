@@ -1,6 +1,7 @@
 """The page in which a model is played, in a real browser; and what it refuses."""
 
 import contextlib
+import dataclasses
 import io
 import json
 import os
@@ -177,6 +178,45 @@ def test_a_session_keeps_the_latest_frames_alone(model, monkeypatch):
   session.begin(1, 0, engine=False)
   shown = [session.step('LEFT')[0] for _ in range(5)]
   np.testing.assert_array_equal(session.video(), np.concatenate(shown[-3:]))
+
+
+@pytest.fixture(scope='module')
+def of_classes():
+  """A model without actions, whose classes have names."""
+  return dataclasses.replace(videogpt(action_dim=0, n_classes=3), class_names=('a', 'b', 'c'))
+
+
+def test_a_world_without_actions_shows_the_class_of_its_clip_or_the_one_asked_for(of_classes):
+  scenes = [Scene('a clip', FRAMES[0], class_label=2), NOTHING]
+  session = Session(of_classes, scenes, SETTINGS, '')
+  for scene, wanted, shown in ((0, None, 2), (0, 1, 1), (1, None, 4 % 3)):
+    session.begin(scene, 4, False, wanted)
+    world = of_classes.play(scenes[scene].frames, 4, class_label=shown, settings=SETTINGS)
+    np.testing.assert_array_equal(session.step(None)[0], to_bytes(world.step()[0]))
+
+
+@needs_browser
+def test_a_page_without_actions_goes_on_by_itself_and_changes_its_class(of_classes, tmp_path):
+  scenes = [Scene('a clip', FRAMES[0], class_label=2), NOTHING]
+  with (
+    served(of_classes, scenes) as (played, place),
+    opened(f'http://{place}/', tmp_path / 'browser') as browser,
+  ):
+    browser.wait('count > 12')
+    classes = "[...document.getElementById('class').options].map(x => x.text)"
+    assert browser.js(classes) == ['by clip or seed', 'a', 'b', 'c']
+    assert browser.js("document.querySelectorAll('#buttons button').length") == 0
+    browser.js(RECORD)
+    shown = []
+    for value in ('0', '1'):
+      browser.js(f"pictures.model = []; document.getElementById('class').value = '{value}'")
+      browser.js("document.getElementById('class').onchange()")
+      browser.wait('count > 14 && pictures.model.length >= count')
+      shown.append(browser.js('pictures.model.slice(-count)'))
+    assert shown[0][:8] == shown[1][:8]  # the clip that both begin with
+    assert shown[0][8:14] != shown[1][8:14]
+    assert browser.faults == []
+  assert ended(played)
 
 
 def test_an_address_that_is_taken_or_not_ours_is_told_at_once():

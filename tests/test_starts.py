@@ -11,6 +11,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import videogpt_jax
+from configs.tokenizers import CAUSAL
 from tests import untrained
 from tests.test_cli import call
 from videogpt_jax import bundle, model_folder, pixels, starts
@@ -152,6 +153,18 @@ def test_a_world_can_begin_with_the_clips_that_an_export_brings(game):
   assert [scene.name for scene in found] == ['held-out clip 1', 'held-out clip 2']
   np.testing.assert_array_equal(found[1].actions, brought.actions[1])
   np.testing.assert_array_equal(found[1].frames, pixels.to_model_range(brought.frames[1]))
+
+
+def test_a_model_that_is_played_brings_clips_with_their_classes(game, tmp_path):
+  of = untrained.experiment(attn_type='window', attn_window=2, positions='rotary')
+  of = dataclasses.replace(of, vqvae=dataclasses.replace(of.vqvae, **CAUSAL))
+  untrained.make_workdir(tmp_path / 'run', of)
+  bundle.export(str(tmp_path / 'run'), tmp_path / 'out', bundle.Options(starts=2), print)
+  card = (tmp_path / 'out' / 'README.md').read_text()
+  assert 'brings 2 held-out clips.' in card and 'videogpt play --model=' in card
+  brought = videogpt_jax.load_starts(tmp_path / 'out')
+  played = [(scene.class_label, len(scene.frames)) for scene in scenes.of_model(tmp_path / 'out')]
+  assert played == [(label, of.dataset.sequence_length) for label in brought.class_label]
 
 
 def test_an_export_of_a_run_brings_clips(game, tmp_path):

@@ -21,6 +21,7 @@ from videogpt_jax.tokenizer import Tokenizer
 from videogpt_jax.training.history import History
 from videogpt_jax.training.logging import duration, read_metrics, read_times
 from videogpt_jax.videogpt import VideoGPT
+from videogpt_jax.world import plays
 
 MOST_BYTES = 2**24
 """What the frames of held-out clips may take in an export."""
@@ -35,7 +36,7 @@ class Options:
 
   Attributes:
     dtype: of the stored weights, one of `model_folder.DTYPES`.
-    starts: number of held-out clips to bring, where the prior needs frames or actions.
+    starts: number of held-out clips to bring, where the prior needs frames or actions or is played.
     licence: of the weights, by its identifier on the hub.
     data: file with a text about the data; '' takes that of `data/cards`, if one is about them.
   """
@@ -132,7 +133,7 @@ def _about_given(file: str) -> str:
 def held_out_starts(
   model: VideoGPT | Tokenizer, experiment: Experiment, options: Options, say: Callable[[str], None]
 ) -> Starts | None:
-  """Returns held-out clips of a run's data, where its prior needs some and they are there.
+  """Returns held-out clips of a run's data, where its prior begins with some and they are there.
 
   Args:
     model: of the run.
@@ -142,7 +143,7 @@ def held_out_starts(
   """
   if isinstance(model, Tokenizer) or not options.starts:
     return None
-  if not (model.config.n_cond_frames or model.config.action_dim):
+  if not (model.config.n_cond_frames or model.config.action_dim or plays(model.generator)):
     return None
   if experiment.dataset.source in CLIPLESS:
     say(f'no {model_folder.STARTS}: the run {CLIPLESS[experiment.dataset.source]}')

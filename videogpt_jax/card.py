@@ -7,6 +7,7 @@ from videogpt_jax.models.transformer import PriorConfig
 from videogpt_jax.models.vqvae import VQVAEConfig
 from videogpt_jax.tokenizer import Tokenizer
 from videogpt_jax.videogpt import VideoGPT
+from videogpt_jax.world import plays
 
 Row = Sequence[str]
 
@@ -142,12 +143,13 @@ def _use(model: VideoGPT | Tokenizer, facts: Facts) -> str:
   lines = ['```python', 'import videogpt_jax', '', *call, '```']
   if isinstance(model, VideoGPT):
     lines += ['', '    videogpt sample --model="THIS FOLDER" --num=8 --out=videos']
+    lines += ['    videogpt play --model="THIS FOLDER"'] * plays(model.generator)
   lines += ['', 'Instead of the folder, an address on the hub works too: `hf://OWNER/NAME`.']
   if facts.starts:
-    lines[-1] += (
-      f' The folder brings {facts.starts} held-out clips, whose frames and actions `sample` takes'
-      ' where none are given.'
-    )
+    lines[-1] += f' The folder brings {facts.starts} held-out clips'
+    needed = {'frames': model.config.n_cond_frames, 'actions': model.config.action_dim}
+    taken = ' and '.join(name for name, size in needed.items() if size)
+    lines[-1] += f', whose {taken} `sample` takes where none are given.' if taken else '.'
   return '\n'.join(lines)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from videogpt_jax.errors import UserError
 from videogpt_jax.sampling.settings import SamplingSettings
 from videogpt_jax.videogpt import VideoGPT
+from videogpt_jax.world import FRAMES_A_SECOND
 
 
 class WorldEnv(gymnasium.Env):
@@ -51,7 +52,7 @@ class WorldEnv(gymnasium.Env):
     self.observation_space = gymnasium.spaces.Box(0, 255, size, np.uint8)
     self.action_space = gymnasium.spaces.Discrete(model.config.action_dim)
     self.action_names = model.action_names
-    self.metadata = self.metadata | {'render_fps': model.cut.frame_rate or 8}
+    self.metadata = self.metadata | {'render_fps': model.cut.frame_rate or FRAMES_A_SECOND}
     self._world, self._frame, self._n_steps = None, np.zeros(size, np.uint8), 0
 
   def action(self, name: str) -> int:

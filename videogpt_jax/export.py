@@ -4,7 +4,7 @@
   python -m videogpt_jax.export --model=runs/demo --dtype=bfloat16 --push=hf://OWNER/NAME
 
 The folder holds model.safetensors, config.json, train_config.json, README.md (the card), the run's
-samples.gif and, for priors conditioned on frames or actions, some held-out clips.
+samples.gif and some held-out clips for priors that take frames or actions or can be played.
 """
 
 import pathlib
@@ -27,7 +27,7 @@ _DTYPE = flags.DEFINE_enum(
 _STARTS = flags.DEFINE_integer(
   'starts',
   8,
-  'Held-out clips to bring, for priors conditioned on frames or actions; 0 brings none.',
+  'Held-out clips to bring, where the prior takes frames or actions or can be played; 0: none.',
   lower_bound=0,
   upper_bound=1024,
 )

@@ -24,6 +24,9 @@ from videogpt_jax.sampling.settings import SamplingSettings
 from videogpt_jax.sampling.strategies import strategy_for
 from videogpt_jax.streaming import Decoder
 
+FRAMES_A_SECOND = 12
+"""At which a world is shown whose data state no frame rate."""
+
 
 def check_plays(of: Generator):
   """Refuses a model that cannot go on without an end (UserError)."""

@@ -30,7 +30,7 @@ from starlette.responses import (
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from videogpt_jax import media
+from videogpt_jax import media, world
 from videogpt_jax.errors import UserError
 from videogpt_jax.sampling.settings import SamplingSettings
 from videogpt_jax.server import engine, uploads
@@ -68,6 +68,10 @@ class Player:
     A = self._model.config.action_dim
     return list(self._model.action_names) or [str(i) for i in range(A)]
 
+  @property
+  def _fps(self) -> float:
+    return self._model.cut.frame_rate or world.FRAMES_A_SECOND
+
   def _session(self) -> Session:
     return Session(self._model, self._scenes, self._settings, self._game)
 
@@ -78,7 +82,7 @@ class Player:
       'token': token,
       'height': height,
       'width': width,
-      'fps': self._model.cut.frame_rate or 8,
+      'fps': self._fps,
       'actions': self._actions,
       'scenes': [scene.name for scene in session.scenes],
       'classes': list(self._model.classes),
@@ -122,8 +126,7 @@ class Player:
     if session is None:
       return PlainTextResponse('this session has ended', 404)
     try:
-      fps = self._model.cut.frame_rate or 8
-      video = await run_in_threadpool(lambda: media.mp4(session.video(), fps))
+      video = await run_in_threadpool(lambda: media.mp4(session.video(), self._fps))
     except UserError as error:
       return PlainTextResponse(str(error), 409)
     name = {'Content-Disposition': 'attachment; filename="played.mp4"'}

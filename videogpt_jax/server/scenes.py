@@ -26,11 +26,13 @@ class Scene:
     name: what the page calls it.
     frames: float32 [T H W 3] in [-0.5, 0.5], or None for nothing.
     actions: float32 [T A] between them, or None.
+    class_label: theirs, or None.
   """
 
   name: str
   frames: np.ndarray | None = None
   actions: np.ndarray | None = None
+  class_label: int | None = None
 
 
 NOTHING = Scene('nothing')
@@ -58,7 +60,9 @@ def of_model(path: str | os.PathLike) -> list[Scene]:
   place = Path(loading.find_model(path))
   if not place.is_dir():
     brought = loading.load_starts(place)
-    return [] if brought is None else _of_clips(brought.frames, brought.actions)
+    return (
+      [] if brought is None else _of_clips(brought.frames, brought.actions, brought.class_label)
+    )
   try:
     dataset = workdir.read_experiment(place).dataset
     batches = data.real_batches(dataset, split='test', start=None, batch_size=N_HELD_OUT)
@@ -67,10 +71,18 @@ def of_model(path: str | os.PathLike) -> list[Scene]:
     print(f"the run's held-out clips cannot be read: {error}; begin with a file of yours")
     return []
   n = int(batch['mask'].sum())
-  return _of_clips(batch['video'][:n], batch.get('actions'))
+  return _of_clips(batch['video'][:n], batch.get('actions'), batch.get('label'))
 
 
-def _of_clips(videos: np.ndarray, actions: np.ndarray | None) -> list[Scene]:
-  videos = np.asarray(pixels.to_model_range(videos))
-  actions = [None] * len(videos) if actions is None else actions
-  return [Scene(f'held-out clip {i + 1}', x, actions[i]) for i, x in enumerate(videos)]
+def _of_clips(
+  videos: np.ndarray, actions: np.ndarray | None, labels: np.ndarray | None
+) -> list[Scene]:
+  return [
+    Scene(
+      f'held-out clip {i + 1}',
+      video,
+      None if actions is None else actions[i],
+      None if labels is None else int(labels[i]),
+    )
+    for i, video in enumerate(np.asarray(pixels.to_model_range(videos)))
+  ]

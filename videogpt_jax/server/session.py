@@ -49,7 +49,7 @@ class Session:
       scene: index into `scenes`.
       seed: of the world, and of the game.
       engine: whether the real game runs beside; the world then begins with its first frames.
-      class_label: for a model with classes; by default the seed chooses.
+      class_label: for a model with classes; by default the scene's, or the seed chooses.
     Raises:
       UserError: there is no such scene.
     """
@@ -60,14 +60,12 @@ class Session:
     if engine:
       self.engine = Engine(self._game, self._model, seed)
       start = Scene(start.name, *self.engine.beginning())
-    n_classes = self._model.config.n_classes
-    label = (seed % n_classes if class_label is None else class_label) if n_classes else None
     with _ONE_AT_A_TIME:
       self._world = self._model.play(
         start.frames,
         seed,
         actions=start.actions,
-        class_label=label,
+        class_label=self._label(start, seed, class_label),
         settings=self._settings,
       )
     shown = [to_bytes(self._world.given[0])]
@@ -75,6 +73,12 @@ class Session:
       shown.append(to_bytes(start.frames + 0.5)[-len(shown[0]) :])
     self._kept = []
     return self._keep(shown)
+
+  def _label(self, start: Scene, seed: int, wanted: int | None) -> int | None:
+    if not (n := self._model.config.n_classes):
+      return None
+    found = [x for x in (wanted, start.class_label) if x is not None]
+    return found[0] if found else seed % n
 
   def step(self, action: str | None) -> list:
     """Takes a step: as `begin`; the game's frames end where its player dies."""
