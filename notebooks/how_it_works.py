@@ -55,18 +55,16 @@ notebook.announce()
 # ## A model and a clip
 #
 # `MODEL` is whatever `load_videogpt` takes: a run's workdir, an export, a model's name, or a
-# published PyTorch checkpoint. If the workdir does not exist, the next cell trains the demo there,
-# on handwritten digits that bounce off the walls, which takes about ten minutes on two CPU cores.
+# published PyTorch checkpoint. `digits` and `doom` come with the package.
 #
 # The clip is a held-out one of the model's data, or your own: `CLIP` is a video file.
 
 # %%
 # @title Load
-MODEL = 'runs/demo'  # @param {type:"string"}
+MODEL = 'digits'  # @param {type:"string"}
 CLIP = ''  # @param {type:"string"}
 
 import math
-import os
 
 import jax
 import numpy as np
@@ -75,8 +73,6 @@ from PIL import Image
 import videogpt_jax
 from videogpt_jax import media, readers
 
-if not os.path.exists(MODEL) and MODEL.startswith('runs/'):
-  notebook.run('main', '--config=demo', f'--workdir={MODEL}', '--stages=vqvae,prior', workdir=MODEL)
 model = videogpt_jax.load_videogpt(MODEL)
 vqvae, spec = model.vqvae, model.vqvae.spec
 
@@ -101,9 +97,10 @@ videogpt_jax.show(clip + 0.5)
 # %% [markdown]
 # ## Encoder: clip to latents
 #
-# Strided convolutions and axial attention shrink the clip along time, height and width. At each
-# place of the latent grid they leave a vector z of E numbers. The picture shows its first three as
-# red, green and blue: one small frame for each of the t latent frames.
+# Strided convolutions shrink the clip along time, height and width. Residual blocks follow, with
+# axial attention where the model has it. They leave a vector z of E numbers at each place of the
+# latent grid. The picture shows its first three as red, green and blue: one small frame for each of
+# the t latent frames.
 
 # %%
 # @title Latents

@@ -56,20 +56,14 @@ notebook.announce()
 # filled, the folder of an export, or a published PyTorch checkpoint (`bair_gpt`,
 # `ucf101_uncond_gpt` or the path of a file).
 #
-# If `MODEL` is a workdir under `runs/` that does not exist, the next cell trains the demo there:
-# handwritten digits that bounce off the walls. This takes about ten minutes on two CPU cores.
+# Two models come with the package: `doom`, a game conditioned on actions, and `digits`, handwritten
+# digits that bounce off the walls, conditioned on their class.
 
 # %%
 # @title Load
-MODEL = 'runs/demo'  # @param {type:"string"}
-
-import os
+MODEL = 'doom'  # @param {type:"string"}
 
 import videogpt_jax
-
-if not os.path.exists(MODEL) and MODEL.startswith('runs/'):
-  train = ['--config=demo', f'--workdir={MODEL}', '--stages=vqvae,prior']
-  notebook.run('main', *train, workdir=MODEL)
 
 model = videogpt_jax.load_videogpt(MODEL)
 starts = notebook.starts(MODEL, 8)  # held-out clips to begin with, or None

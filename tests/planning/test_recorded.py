@@ -6,7 +6,6 @@ none, they are printed. `python -m tests.planning.test_recorded` records this co
 a reason in the commit that does so.
 """
 
-import dataclasses
 import json
 import os
 import re
@@ -57,7 +56,7 @@ def the_compiler(where):
 
 def figures(name, where):
   """Operations, bytes, fusions, copies and exchanged bytes of a step; for a TPU its memory."""
-  config = dataclasses.replace(from_dict(demo.get_config()), prior_codes='codes')
+  config = from_dict(demo.get_config())
   sizes, topology = MeshConfig(*MESHES[where]), parse_topology(SLICE)
   devices = compiler.devices(topology) if where == SLICE else jax.devices('cpu')
   mesh = make_mesh(sizes, devices[: sizes.data * sizes.fsdp * sizes.tensor])

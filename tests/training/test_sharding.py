@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 
-from configs import bair, modern, ucf101
+from configs import bair, demo, ucf101
 from videogpt_jax.config import from_dict
 from videogpt_jax.errors import UserError
 from videogpt_jax.stages.train_prior import prior_stage
@@ -97,7 +97,7 @@ def mebibytes(state, sizes):
   return sum(math.prod(shape) * dtype.itemsize for shape, dtype in shapes) / 2**20
 
 
-SIZES = [(config, stage) for config in (bair, ucf101, modern) for stage in ('vqvae', 'prior')]
+SIZES = [(config, stage) for config in (bair, ucf101, demo) for stage in ('vqvae', 'prior')]
 
 
 @pytest.mark.parametrize(('config', 'stage'), SIZES, ids=lambda x: getattr(x, '__name__', x))
