@@ -13,6 +13,7 @@ $(VENV)/.installed: requirements.lock
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements.lock
 	@touch $@
+	@echo 'installed; a first video: .venv/bin/python -m videogpt_jax.sample --model=doom --out=videos'
 
 demo: setup  ## train, sample and evaluate on the embedded digits
 	$(RUN) -m videogpt_jax.main --config=configs/demo.py --workdir=runs/demo

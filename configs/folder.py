@@ -27,7 +27,7 @@ def small() -> Experiment:
   return Experiment(
     name='folder',
     dataset=DatasetConfig(
-      source='folder', path='videos', resolution=64, sequence_length=16, random_flip=True
+      source='folder', path='MY_VIDEOS', resolution=64, sequence_length=16, random_flip=True
     ),
     vqvae=VQVAEConfig(
       n_codes=512, embedding_dim=64, n_hiddens=64, n_res_layers=1, downsample=(4, 4, 4)

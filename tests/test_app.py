@@ -207,7 +207,7 @@ def test_without_gradio_the_extra_is_named_and_without_a_model_what_to_give(tmp_
   )
   assert told.endswith("needs gradio: pip install '.[app]'")
   told = error_line(call('-m', 'videogpt_jax.app'))
-  assert told == 'error: --model is missing; for example --model=runs/demo'
+  assert told == 'error: --model is missing; for example --model=doom'
 
 
 @needs_browser

@@ -260,4 +260,4 @@ def test_the_two_names_of_a_model_are_one(tmp_path):
   assert call(file, '--model=a', '--workdir=a').stdout == 'a 2\n'
   line = error_line(call(file, '--model=a', '--workdir=b'))
   assert '--model=a and --workdir=b name different models' in line
-  assert error_line(call(file)) == 'error: --model is missing; for example --model=runs/demo'
+  assert error_line(call(file)) == 'error: --model is missing; for example --model=doom'

@@ -1,6 +1,7 @@
 """The wheel, installed into empty environments and used from another folder."""
 
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -139,6 +140,12 @@ def test_the_command_alone_says_what_there_is(monkeypatch, capsys):
   for name in ('bair', 'scale/prior_1b', 'tokenizers'):
     assert f' {name},' in told or told.rstrip().endswith(name)
   assert ' paper,' not in told and 'shared' not in told  # which run nothing
+
+
+def test_a_clone_runs_the_command_as_a_module(monkeypatch, capsys):
+  monkeypatch.setattr(sys, 'argv', ['videogpt_jax', 'version'])
+  runpy.run_module('videogpt_jax', run_name='__main__')
+  assert capsys.readouterr().out == f'videogpt-jax {videogpt_jax.__version__}\n'
 
 
 def test_an_unknown_command_is_one_line(monkeypatch):

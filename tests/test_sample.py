@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests import untrained
 from videogpt_jax import files, media, readers, sample
 from videogpt_jax.models.transformer import PriorConfig
 
@@ -85,6 +86,13 @@ def test_a_class_is_a_name_or_a_number_and_the_others_are_listed():
     readers.class_number('²', ['cat', 'dog'])
   with pytest.raises(ValueError, match='not conditioned on class_label; leave class_label out'):
     readers.class_labels('cow', [], 1)
+
+
+def test_a_file_of_what_the_prior_does_not_take_is_superfluous_and_is_not_opened():
+  gpt = untrained.make_model(untrained.experiment(n_classes=0))
+  for name in ('class_label', 'frames', 'actions'):
+    with pytest.raises(ValueError, match=f'not conditioned on {name}; leave {name} out'):
+      gpt.request(1, **{name: 'no_such_file'})
 
 
 def test_one_class_serves_all_videos_or_each_has_its_own():

@@ -106,7 +106,7 @@ class ModelFlag:
 
 def define_model(
   help: str = MODEL,
-  example: str | None = 'runs/demo',
+  example: str | None = 'doom',
   aliases: Sequence[str] = ('workdir',),
 ) -> ModelFlag:
   """Defines --model and its aliases; they may be left out if there is no example."""

@@ -6,10 +6,10 @@
 Each is `python -m videogpt_jax.NAME`, whose flags it takes; `videogpt NAME --help` lists them.
 """
 
-import importlib.metadata
 import runpy
 import sys
 
+import videogpt_jax
 from videogpt_jax import shipped
 
 COMMANDS = {
@@ -33,7 +33,7 @@ def main():
   """Runs a subcommand; without one, says which there are."""
   name, *flags = sys.argv[1:] or ['--help']
   if name in ('--version', 'version'):
-    print(f'videogpt-jax {importlib.metadata.version("videogpt-jax")}')
+    print(f'videogpt-jax {videogpt_jax.__version__}')
   elif name in ('--help', '-h', 'help'):
     print(_help())
   elif name == 'prepare':
@@ -51,5 +51,5 @@ def _help() -> str:
   told = COMMANDS | {'prepare': ('', 'writes raw videos as shards')}
   lines += [f'  {name:12s} {what}' for name, (_, what) in told.items()]
   lines += ['', f'Configurations, for --config=NAME: {", ".join(shipped.config_names())}']
-  lines += ['', 'To begin: videogpt train --config=demo']
+  lines += ['', 'To begin: videogpt sample --model=doom, or videogpt train --config=demo']
   return '\n'.join(lines)

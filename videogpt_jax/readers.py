@@ -180,6 +180,8 @@ def actions(source: PathOrArray, action_dim: int, n: int) -> Array:
   Raises:
     UserError: the file holds something else.
   """
+  if not action_dim:
+    raise UserError('this prior is not conditioned on actions; leave actions out')
   if not isinstance(source, str | os.PathLike):
     return source
   try:

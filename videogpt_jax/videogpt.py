@@ -190,6 +190,11 @@ class VideoGPT:
     if class_label is not None:
       given['class_label'] = readers.class_labels(class_label, self.classes, n)
     if frames is not None:
+      if not n_cond_frames:
+        raise UserError(
+          'this prior is not conditioned on frames; leave frames out, or give them as --continue '
+          '(continue_from), whose frames the video goes on from'
+        )
       size = self.vqvae.spec.frame_size
       take = readers.Take(self.cut, size, n_cond_frames, n_cond_frames)
       given['frames'] = readers.video('frames', frames, take, n)

@@ -28,8 +28,8 @@ def advice(found: Inspection, config: DatasetConfig, batch_size: int) -> Iterato
   if len(lengths) and too_short > (1 - _FEW) * (too_short + len(lengths)):
     n = max(4, config.sequence_length // 2)
     yield (
-      f'{too_short} recordings are shorter than a clip: --config.dataset.sequence_length={n} takes '
-      'shorter ones'
+      f'{too_short} recordings are shorter than a clip of {config.sequence_length} frames; '
+      f'--config.dataset.sequence_length={n} takes those of {n} or more'
     )
   yield from _size(found, config)
   seconds = batch_size / max(found.clips_per_second, 1e-9)

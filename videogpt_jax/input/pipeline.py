@@ -8,6 +8,7 @@ is shuffled in memory, resuming is immediate, and each host computes its own sha
 import dataclasses
 import functools
 import logging
+import os
 import re
 import weakref
 from collections.abc import Iterator
@@ -240,8 +241,9 @@ def _batches(places, read, batch_size):
   options = tf.data.Options()
   options.deterministic = True
   options.threading.max_intra_op_parallelism = 1  # clips run in parallel; XLA needs the rest
+  options.autotune.enabled = False  # its thread may sleep on for a minute when a pipeline ends
   read = tf.autograph.experimental.do_not_convert(read)
-  clips = places.map(read, num_parallel_calls=tf.data.AUTOTUNE)
+  clips = places.map(read, num_parallel_calls=os.cpu_count())
   batches = clips.batch(batch_size, drop_remainder=True).prefetch(2)
   return _Batches(batches.with_options(options))
 

@@ -1,0 +1,5 @@
+"""`python -m videogpt_jax` is the command `videogpt`."""
+
+from videogpt_jax.command import main
+
+main()
