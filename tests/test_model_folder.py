@@ -67,6 +67,14 @@ def test_weights_are_named_by_their_paths_and_hold_no_state_of_training(exported
   assert not [name for name in names if 'discriminator' in name or 'ema' in name]
 
 
+def test_a_misspelt_folder_is_told_what_is_beside_it(tmp_path):
+  (tmp_path / 'mine').mkdir()
+  with pytest.raises(UserFileError, match=rf'folder \(there is {tmp_path}/mine\), and no model'):
+    videogpt_jax.load_videogpt(tmp_path / 'mien')
+  with pytest.raises(UserFileError, match='folder, and no model'):
+    videogpt_jax.load_videogpt(tmp_path / 'nowhere' / 'mine')
+
+
 def test_a_model_that_comes_with_the_package_is_found_by_its_name(exported, tmp_path, monkeypatch):
   monkeypatch.setattr(shipped, 'ROOT', tmp_path)
   assert shipped.model_names() == []

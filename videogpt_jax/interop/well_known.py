@@ -1,5 +1,6 @@
 """The published models by name, and the expected location of their files."""
 
+import difflib
 import os
 import pathlib
 
@@ -20,6 +21,13 @@ _CACHE = '~/.cache/videogpt'
 """Folder of the published code's downloads, each under its name."""
 
 
+def _near(path: pathlib.Path) -> str:
+  """Names what stands beside a path that is not there, and has nearly its name."""
+  beside = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
+  near = difflib.get_close_matches(path.name, beside, n=1)
+  return f' (there is {path.with_name(near[0])})' if near else ''
+
+
 def find(path: str | os.PathLike) -> pathlib.Path:
   """Returns the file for a path or the name of a published model.
 
@@ -30,10 +38,10 @@ def find(path: str | os.PathLike) -> pathlib.Path:
     return pathlib.Path(path)
   name = os.fspath(path)
   if name not in WELL_KNOWN:
-    own = ''.join(f'{model}, ' for model in shipped.model_names())
+    names, near = [*shipped.model_names(), *WELL_KNOWN], _near(pathlib.Path(name))
     raise UserFileError(
-      f'{name}: no such file or folder, and no model of this name; names are {own}'
-      f'{", ".join(WELL_KNOWN)}; addresses on the hub begin with hf://'
+      f'{name}: no such file or folder{near}, and no model of this name; names are '
+      f'{", ".join(names)}; addresses on the hub begin with hf://'
     )
   file = pathlib.Path(_CACHE).expanduser() / name
   if not file.exists():

@@ -32,7 +32,7 @@ from videogpt_jax.input.layouts.walk import (
 )
 from videogpt_jax.input.recording import BrokenRecordingError
 
-_ALONE = 'a picture alone, which is no recording'
+_ALONE = 'a picture alone; the pictures of a recording are numbered and in one folder'
 
 
 @dataclasses.dataclass(frozen=True)

@@ -91,8 +91,8 @@ def _says_it_is_one(name: str, rows: Sequence[Row]) -> bool:
 def _none_there(rows: Sequence[Row]) -> str:
   listed = [printable(row.paths[0]) for row in rows]
   return (
-    f'names {count(len(listed), "file")}, none of which is there: {some(listed, 3)}; paths are '
-    'relative to the list, dataset.columns says where they stand'
+    f'names {count(len(listed), "file")}, none of which is there: {some(listed, 3)}; paths in a '
+    'list are relative to it, and dataset.columns names the column that holds them'
   )
 
 
