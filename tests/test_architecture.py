@@ -24,7 +24,7 @@ ROOMS = [
   'notebook',
   'cli',
   *('main', 'sample', 'evaluate', 'ablate', 'encode', 'inspect_data', 'plan', 'play', 'app'),
-  *('import_torch', 'export', 'export_torch', 'command'),
+  *('import_torch', 'export', 'export_torch', 'command', '__main__'),
 ]
 """From the bottom up: a room imports from itself and from those above it in this list."""
 

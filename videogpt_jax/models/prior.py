@@ -138,9 +138,9 @@ class Prior(nnx.Module):
       return block(x, condition.norm, attend, memory, key), None
 
     keys = None if key is None else jax.random.split(key, config.n_layers)
-    if config.remat != 'none':
+    unroll = on_one_cpu() and config.n_layers <= MOST_UNROLLED and config.remat == 'none'
+    if config.remat != 'none':  # in a loop alone, or XLA would keep what is to be computed again
       layer = jax.checkpoint(layer, policy=REMAT_POLICIES[config.remat], prevent_cse=False)
-    unroll = on_one_cpu() and config.n_layers <= MOST_UNROLLED
     x, _ = jax.lax.scan(layer, x, (stacked, keys), unroll=unroll)
     return self.logits(x, condition.norm).reshape(*embeddings.shape[:-1], -1)
 
