@@ -101,6 +101,16 @@ def test_help_lists_every_key_of_the_configuration():
   assert sorted(listed) == sorted(keys(Experiment().to_config_dict()))
 
 
+def test_help_shows_the_values_of_the_configuration_that_is_given():
+  flags = ('--config=folder', '--config.vqvae_training.steps=7')
+  shown = call('-m', 'videogpt_jax.main', *flags, '--help').stdout
+  assert 'with the values of this --config:' in shown
+  assert '--config.vqvae_training.steps=7  (int)' in shown
+  assert '--config.vqvae_training.batch_size=4  (int)' in shown
+  shown = call('-m', 'videogpt_jax.main', '--config=no_such_file', '--help').stdout
+  assert '--config.vqvae_training.batch_size=32  (int)' in shown
+
+
 @pytest.mark.parametrize('module', ENTRY_POINTS)
 def test_a_missing_flag_is_one_line_with_an_example(module):
   line = error_line(call('-m', f'videogpt_jax.{module}'))

@@ -7,6 +7,7 @@ if __name__ == '__main__':
   cli.start(main)
 """
 
+import contextlib
 import dataclasses
 import logging
 import os
@@ -192,16 +193,19 @@ def _show_own_messages():
 
 
 def _parse(argv: Sequence[str]) -> list[str]:
-  if HELP & set(argv[1:]):
-    print(_help())
-    sys.exit(0)
+  program, *given = argv
+  wants_help, left = not HELP.isdisjoint(given), []
   try:
-    left = flags.FLAGS(_with_config_file(argv))
+    left = flags.FLAGS(_with_config_file([program, *(arg for arg in given if arg not in HELP)]))
     if 'config' in flags.FLAGS and flags.FLAGS.config is not None:
       flags.FLAGS.config.keys()  # raises what ml_collections has put off: the file is missing
-    return left
   except Exception as error:
-    _stop(_flag_error(error))
+    if not wants_help:
+      _stop(_flag_error(error))
+  if wants_help:
+    print(_help())
+    sys.exit(0)
+  return left
 
 
 def _with_config_file(argv: Sequence[str]) -> list[str]:
@@ -253,10 +257,13 @@ def _help() -> str:
       *textwrap.wrap(text, 94, initial_indent=' ' * 6, subsequent_indent=' ' * 6),
     ]
   if 'config' in flags.FLAGS:
-    from videogpt_jax.config import Experiment
+    from videogpt_jax.config import Experiment, from_dict
 
-    lines += ['', 'Keys of the configuration, with the defaults that configs/ start from:']
-    lines += [f'  --config.{key}={value}  ({kind})' for key, kind, value in _keys(Experiment())]
+    found, whose = Experiment(), 'defaults that configs/ start from'
+    with contextlib.suppress(Exception):  # none is stated, or its faults are told without --help
+      found, whose = from_dict(flags.FLAGS.config), 'values of this --config'
+    lines += ['', f'Keys of the configuration, with the {whose}:']
+    lines += [f'  --config.{key}={value}  ({kind})' for key, kind, value in _keys(found)]
   return '\n'.join(lines)
 
 
