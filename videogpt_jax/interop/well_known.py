@@ -1,5 +1,6 @@
 """The published models by name, and the expected location of their files."""
 
+import contextlib
 import difflib
 import os
 import pathlib
@@ -23,7 +24,9 @@ _CACHE = '~/.cache/videogpt'
 
 def _near(path: pathlib.Path) -> str:
   """Names what stands beside a path that is not there, and has nearly its name."""
-  beside = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
+  beside = []
+  with contextlib.suppress(OSError):  # no such folder, or none that may be read
+    beside = os.listdir(path.parent)
   near = difflib.get_close_matches(path.name, beside, n=1)
   return f' (there is {path.with_name(near[0])})' if near else ''
 
