@@ -50,7 +50,7 @@ def laptop(quantizer: str, **options) -> Experiment:
   )
   return Experiment(
     name=f'{quantizer}_causal' if options else quantizer,
-    dataset=paper.shards('doom'),
+    dataset=paper.shards('doom', antialias=True),
     vqvae=VQVAEConfig(
       quantizer=quantizer,
       **QUANTIZERS[quantizer],

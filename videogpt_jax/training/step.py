@@ -28,7 +28,8 @@ class TrainState:
     variables: arrays that the model updates itself: batch statistics, codebook.
     opt_state: optimiser state of each update, by its name.
     ema_params: averaged parameters, or None.
-    ema_variables: averaged variables, or None. Integers and booleans among them are the newest.
+    ema_variables: variables that belong to `ema_params`, or None: averaged batch statistics, and
+      the newest of all else. A codebook is a moving average already, and jumps where codes restart.
   """
 
   step: jax.Array
@@ -209,14 +210,22 @@ def make_train_step(
     if config.ema_decay:
       # A shorter average at first, so that the random start is soon forgotten.
       decay = jnp.minimum(config.ema_decay, (1 + start) / (10 + start))
-      old, new = (state.ema_params, state.ema_variables), (state.params, state.variables)
-      averages = optim.moving_average(old, new, decay)
+      averages = _averages(state, decay)
     finite = _finite(metrics)
     after = TrainState(start, state.params, state.variables, state.opt_state, *averages)
     after = jax.tree.map(lambda new, old: jnp.where(finite, new, old), after, before)
     return dataclasses.replace(after, step=start + 1), metrics | {'skipped': ~finite}
 
   return train_step
+
+
+def _averages(state: TrainState, decay: jax.Array) -> tuple[nnx.State, nnx.State]:
+  """Returns the averages, `ema_params` and `ema_variables`, with this state's in them."""
+  statistics, _ = nnx.split_state(state.ema_variables, nnx.BatchStat, ...)
+  new_statistics, others = nnx.split_state(state.variables, nnx.BatchStat, ...)
+  old, new = (state.ema_params, statistics), (state.params, new_statistics)
+  params, statistics = optim.moving_average(old, new, decay)
+  return params, nnx.merge_state(statistics, others)
 
 
 def _finite(metrics: Metrics) -> jax.Array:
