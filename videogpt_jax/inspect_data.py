@@ -73,9 +73,10 @@ def _lines(found, experiment: Experiment) -> Iterator[str]:
   yield from histogram('sizes', {f'{h}x{w}': n for (h, w), n in found.sizes.items()})
   for name, shape in found.shapes.items():
     yield f'batch       {name} {found.dtypes[name]} {list(shape)}'
-  yield f'throughput  {found.clips_per_second:.0f} clips per second on an otherwise idle machine'
-  if found.n_compared:
-    yield f'alike       {len(found.alike)} of {found.n_compared} held-out and training recordings'
+  yield f'throughput  {found.clips_per_second:.0f} clips per second, with nothing training beside'
+  if n := found.n_compared:
+    held_out = 'held-out recording' if n == 1 else 'held-out recordings'
+    yield f'alike       {len(found.alike)} of {n} {held_out} to one in training'
     yield from (f'  {theirs} is {ours}' for ours, theirs in found.alike[:_N_NAMED])
   yield f'skipped     {len(found.skipped)}'
   yield from (f'  {line}' for line in found.skipped[:_N_NAMED])

@@ -38,9 +38,9 @@ class Inspection:
     sizes: number of recordings by (h, w), as far as known.
     skipped: each recording that cannot be used, and why.
     alike: held-out recordings that training shows too: (of training, held out).
-    n_compared: how many recordings of each split were looked at for that.
+    n_compared: how many held-out recordings were looked at for that.
     shapes, dtypes: shape and dtype of each array in a batch, by name.
-    clips_per_second: throughput of training clips on an otherwise idle machine.
+    clips_per_second: of training, read and decoded with nothing training beside.
     video: training clips as in a batch, [n T H W 3]; None for shards of codes.
     actions: of those clips, [n T A], or None.
     wholes: some first frames as they are stored, uint8 [h w 3] each.
@@ -116,6 +116,7 @@ def inspect(
   if not splits:
     lines = dict.fromkeys(line for part in clips.values() for line in part.skipped)
     skipped = [Skipped(*line.partition(': ')[::2]) for line in lines]
+  compared = _some(held_out) if splits.get('train') else ()
   return Inspection(
     info=describe(config),
     layout=layout,
@@ -125,8 +126,8 @@ def inspect(
     frame_rates=_counted(rates),
     sizes=_counted([recording.size for recording in every if recording.size]),
     skipped=tuple(skipped),
-    alike=near_identical(_some(splits.get('train', ())), _some(held_out)),
-    n_compared=min(_COMPARED, max(len(splits.get('train', ())), len(held_out))),
+    alike=near_identical(_some(splits.get('train', ())), compared),
+    n_compared=len(compared),
     shapes={name: array.shape for name, array in first.items()},
     dtypes={name: str(array.dtype) for name, array in first.items()},
     clips_per_second=clips_per_second,

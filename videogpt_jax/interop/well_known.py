@@ -23,7 +23,9 @@ _CACHE = '~/.cache/videogpt'
 
 
 def _near(path: pathlib.Path) -> str:
-  """Names what stands beside a path that is not there, and has nearly its name."""
+  """Says where a path that is not there comes from, or names what has nearly its name."""
+  if path == pathlib.Path('runs/demo'):
+    return ' (`make demo` trains it)'
   beside = []
   with contextlib.suppress(OSError):  # no such folder, or none that may be read
     beside = os.listdir(path.parent)

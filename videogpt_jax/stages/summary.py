@@ -8,7 +8,7 @@ from videogpt_jax.training.logging import duration, read_metrics
 
 FILES = {
   'report.html': 'all of it on one page: open it in a browser',
-  'samples.mp4': 'generated videos, as a grid with their classes',
+  'samples.mp4': 'generated videos in a labelled grid',
   'samples.gif': 'the same',
   'samples': 'each generated video apart; samples.json says how they were drawn',
   'reconstructions.gif': 'held-out clips, each original above its reconstruction',
