@@ -10,7 +10,7 @@ from etils import epath
 
 import videogpt_jax
 from tests import tiny_config
-from videogpt_jax import exchange, pixels
+from videogpt_jax import bundle, exchange, pixels
 from videogpt_jax.config import from_dict
 from videogpt_jax.errors import UserError
 from videogpt_jax.input import code_shards
@@ -81,6 +81,12 @@ def test_a_run_with_each_tokenizer(kind, tmp_path):
   arguments = {'n_crops': 1, 'n_cond_frames': 0, 'batch_size': 2, 'seed': 0, 'made_from': {}}
   out = str(tmp_path / 'codes')
   code_shards.write_codes(dataset, encode, out, progress=lambda *_: None, **arguments)
+
+  bundle.export(str(path), tmp_path / 'folder', bundle.Options(), lambda line: None)
+  exported = videogpt_jax.load_videogpt(tmp_path / 'folder')
+  np.testing.assert_array_equal(
+    *(model.sample(1, class_label=3, seed=1) for model in (gpt, exported))
+  )
 
   if kind == 'sharp ema':
     exchange.export_model(path, epath.Path(tmp_path / 'out'))
