@@ -13,7 +13,7 @@ PACKAGE = Path('videogpt_jax')
 
 ROOMS = [
   *('errors', 'typed', 'files', 'archive', 'numpy_file', 'progress', 'pixels', 'page'),
-  *('framing', 'resize', 'optional', 'machine', 'shipped'),
+  *('framing', 'resize', 'machine', 'shipped', 'optional'),
   'models',
   *('media', 'training', 'sampling', 'input', 'interop', 'evaluation'),
   *('programs', 'streaming', 'tiling', 'tokenizer', 'generation', 'world'),

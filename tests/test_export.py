@@ -13,7 +13,7 @@ import videogpt_jax
 from tests import untrained
 from tests.goldens.golden import HERE as GOLDENS
 from tests.test_cli import TINY, call, error_line
-from videogpt_jax import bundle, exchange, loading, model_folder, workdir
+from videogpt_jax import bundle, card, exchange, loading, model_folder, workdir
 from videogpt_jax.errors import UserError, UserFileError
 from videogpt_jax.evaluation import record
 from videogpt_jax.evaluation.scoring import Estimate
@@ -104,6 +104,23 @@ def test_the_configuration_of_training_names_no_folder_of_this_machine(of_noise)
   told = (of_noise.parent / 'out' / 'train_config.json').read_text()
   assert str(of_noise.parent) not in told and json.loads(told)['prior_codes'] == 'codes'
   assert json.loads(told)['vqvae'] == json.loads((of_noise / 'config.json').read_text())['vqvae']
+
+
+def test_an_export_of_an_export_keeps_what_its_card_tells(run, tmp_path):
+  record_metrics(run, {'reconstruction_psnr': 23.5})
+  export(run, tmp_path / 'first', licence='mit')
+  export(tmp_path / 'first', tmp_path / 'second', dtype='bfloat16')
+  first, second = (
+    card.carried((tmp_path / n / 'README.md').read_text()) for n in ('first', 'second')
+  )
+  assert first[0] == second[0] == 'mit' and set(first[1]) == {'Data', 'Training', 'Scores'}
+  rounded = '\n\nThe scores are those of the float32 weights; these are rounded to bfloat16.'
+  assert second[1] == first[1] | {'Scores': first[1]['Scores'] + rounded}
+  assert 'reconstruction_psnr | 23.5' in second[1]['Scores'] and '## Limits' not in str(second)
+  (tmp_path / 'data').write_text('Mine.')
+  export(tmp_path / 'second', tmp_path / 'third', data=str(tmp_path / 'data'), licence='cc0-1.0')
+  third = card.carried((tmp_path / 'third' / 'README.md').read_text())
+  assert third == ('cc0-1.0', second[1] | {'Data': 'Mine.'})
 
 
 def test_the_card_tells_data_training_scores_and_licence(run, tmp_path):

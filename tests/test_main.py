@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -57,6 +58,46 @@ def test_the_whole_job_leaves_every_file_and_figure(finished):
   for stage in ('vqvae', 'prior'):
     assert list((workdir / 'tensorboard' / stage).glob('events.*'))
     assert (workdir / stage / 'checkpoints' / '4').is_dir()
+
+
+def test_the_report_of_a_run_shows_all_of_it(finished):
+  text = (finished[0] / 'report.html').read_text()
+  found = re.findall('<h2[^>]*>(.*?)</h2>', text)
+  assert found == [
+    'Generated videos',
+    'Originals and reconstructions',
+    'Scores',
+    'Training',
+    'Use of the codebook',
+    'Time and hardware',
+    'Configuration',
+  ]
+  charts = set(re.findall('<h4>(.*?)</h4>', text))
+  assert charts >= {
+    'loss',
+    'bits_per_code',
+    'prior_bits_per_code',
+    'reconstruction_psnr',
+    'codebook_perplexity',
+    'codebook_usage',
+    'steps_per_second',
+    'learning_rate',
+  }
+  for stage in ('vqvae', 'prior', 'sample', 'evaluate'):
+    row = re.search(f'<td data-head="stage">{stage}</td>(.*?)</tr>', text)[1]
+    assert re.search(r'\d:\d\d<', row) and ' x cpu' in row
+  assert text.count('<video') == 3 and 'http-equiv' not in text
+
+
+def test_goodput_is_among_the_events_of_tensorboard(finished):
+  from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+  from tensorboard.util import tensor_util
+
+  for stage in ('vqvae', 'prior'):
+    events = EventAccumulator(str(finished[0] / 'tensorboard' / stage))
+    events.Reload()
+    last = events.Tensors('time/goodput')[-1].tensor_proto
+    assert 0 < tensor_util.make_ndarray(last) <= 1
 
 
 def cache(workdir):

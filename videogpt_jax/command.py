@@ -51,5 +51,8 @@ def _help() -> str:
   told = COMMANDS | {'prepare': ('', 'writes raw videos as shards')}
   lines += [f'  {name:12s} {what}' for name, (_, what) in told.items()]
   lines += ['', f'Configurations, for --config=NAME: {", ".join(shipped.config_names())}']
-  lines += ['', 'To begin: videogpt sample --model=doom, or videogpt train --config=demo']
+  lines += [
+    '',
+    'To begin: videogpt sample --model=doom --out=videos, or videogpt train --config=demo',
+  ]
   return '\n'.join(lines)

@@ -15,6 +15,7 @@ from videogpt_jax import cli
 _CONFIG = cli.define_config('Configuration of the data set to encode.')
 _MODEL = cli.define_model(
   'Trained VQ-VAE: a workdir, an exported or published checkpoint, or the name of one.',
+  example='digits',
   aliases=('workdir', 'vqvae'),
 )
 _OUT = cli.required(

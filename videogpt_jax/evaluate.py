@@ -183,10 +183,12 @@ def main(argv: Sequence[str]):
   folder = scored.folder if scored else epath.Path('.')
   record.write(result, epath.Path(_OUT.value or folder / 'evaluation.json'))
   if scored and scored.is_run:
+    from videogpt_jax.stages import report
     from videogpt_jax.training.logging import record_metrics
 
     finite = {name: x for name, x in record.as_metrics(result).items() if math.isfinite(x)}
     record_metrics(folder, finite)
+    report.write(folder, ended=True)
 
 
 def _rollouts():
@@ -223,7 +225,10 @@ def _clip_sets():
   from videogpt_jax.evaluation.features import open_reference
 
   if not _REFERENCE.value or not (_SAMPLES.value or _RECONSTRUCTIONS.value):
-    raise UserError('give --model; or --reference, and --samples or --reconstructions')
+    raise UserError(
+      'give --model, such as --model=digits --config=digits --out=scores/digits.json; '
+      'or --reference, and --samples or --reconstructions'
+    )
   config = ClipConfig(
     n_frames=_N_FRAMES.value,
     frame_stride=_FRAME_STRIDE.value,

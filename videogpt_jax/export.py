@@ -31,7 +31,12 @@ _STARTS = flags.DEFINE_integer(
   lower_bound=0,
   upper_bound=1024,
 )
-_LICENSE = flags.DEFINE_string('license', 'apache-2.0', 'Licence of the weights, for the card.')
+_LICENSE = flags.DEFINE_string(
+  'license',
+  None,
+  'Licence of the weights, for the card; by default that of the card that the model came with, or '
+  'apache-2.0.',
+)
 _DATA = flags.DEFINE_string(
   'data', None, "Text file about the data, for the card; by default the data set's in data/cards."
 )
@@ -49,7 +54,7 @@ def main(argv: Sequence[str]):
     raise UserError('--out or --push is missing; for example --out=exported')
   if _PUSH.value:
     hub.parts(_PUSH.value)  # before any work
-  options = bundle.Options(_DTYPE.value, _STARTS.value, _LICENSE.value, _DATA.value or '')
+  options = bundle.Options(_DTYPE.value, _STARTS.value, _LICENSE.value or '', _DATA.value or '')
   with tempfile.TemporaryDirectory() as temporary:
     out = pathlib.Path(_OUT.value or temporary)
     check_folder('--out', out)

@@ -10,7 +10,7 @@ from absl import flags
 
 from videogpt_jax import cli
 
-_MODEL = cli.define_model()
+_MODEL = cli.define_model(example='runs/demo_published')
 _OUT = cli.required(
   flags.DEFINE_string('out', None, 'Folder for vqvae and gpt, each as .ckpt and .safetensors.'),
   'exported',

@@ -2,6 +2,7 @@
 
 import sys
 
+from videogpt_jax import shipped
 from videogpt_jax.errors import UserError
 
 EXTRAS = {
@@ -58,7 +59,13 @@ def explain(error: ModuleNotFoundError) -> UserError | None:
   extra, python = EXTRAS[module], sys.version_info[:2]
   if module == 'tensorflow' and python > TENSORFLOW_PYTHONS[1]:
     return UserError(no_tensorflow(python))
-  return UserError(f"{NEEDED_BY[extra]} needs {module}: pip install '.[{extra}]'")
+  return UserError(f'{NEEDED_BY[extra]} needs {module}: {install(extra)}')
+
+
+def install(extra: str) -> str:
+  """Returns the command that installs an extra, in a checkout or beside an installed package."""
+  what = 'videogpt-jax' if shipped.IS_INSTALLED else '.'
+  return f"pip install '{what}[{extra}]'"
 
 
 def no_tensorflow(python: tuple[int, int]) -> str:

@@ -16,7 +16,7 @@ STYLE = """
   --line: #30363d; --first: #58a6ff; --second: #f0883e } }
 body { margin: 0 auto; max-width: 72rem; padding: 1rem; color: var(--ink); background: var(--paper);
   font: 1rem/1.5 system-ui, sans-serif }
-h1, h2, h3 { line-height: 1.2 } h3 { font-size: 1rem; margin: 0 }
+h1, h2, h3, h4 { line-height: 1.2 } h4 { font-size: .9rem; margin: 0 }
 p, figcaption, .soft { color: var(--soft) }
 .grid { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr)) }
 .charts { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr)) }
@@ -28,9 +28,16 @@ a, summary { color: var(--first) }
 td, th { text-align: left; padding: .3rem .8rem .3rem 0; border-bottom: 1px solid var(--line);
   vertical-align: top } td.number { font-variant-numeric: tabular-nums; white-space: nowrap }
 svg { width: 100%; height: auto; overflow: visible } svg text { font-size: 11px; fill: var(--soft) }
-.first { stroke: var(--first) } .second { stroke: var(--second) }
+.first { stroke: var(--first); color: var(--first) }
+.second { stroke: var(--second); color: var(--second) }
 polyline { fill: none; stroke-width: 1.5 } circle { stroke-width: 4 } .axis { stroke: var(--line) }
 pre { overflow-x: auto; font-size: .8rem }
+@media (max-width: 40rem) { thead { position: absolute; left: -9999px }
+  table { display: block } tbody { display: block } td { border: 0; padding: 0 }
+  tr { display: grid; grid-template-columns: 1fr auto; gap: 0 1rem; padding: .4rem 0;
+    border-bottom: 1px solid var(--line); overflow-wrap: anywhere }
+  td:nth-child(n + 3) { grid-column: 1 / -1; color: var(--soft) } td:nth-child(n + 3):empty {
+    display: none } td:nth-child(n + 3)::before { content: attr(data-head) ": " } }
 """
 
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM = 320, 160, 48, 20
@@ -64,11 +71,16 @@ def text(value: object) -> str:
 
 
 def table(rows: Iterable[Sequence[object]], head: Sequence[str]) -> str:
-  """Returns a table; numbers stand in their own alignment."""
-  cell = lambda x: f'<td{" class=number" * isinstance(x, int | float)}>{text(_short(x))}</td>'
-  lines = ''.join(f'<tr>{"".join(map(cell, row))}</tr>' for row in rows)
+  """Returns a table; on a phone, its third column and later ones stand below the first two."""
+
+  def cell(name: str, x: object) -> str:
+    kind = ' class="number"' if isinstance(x, int | float) else ''
+    return f'<td{kind} data-head="{text(name)}">{text(_short(x))}</td>'
+
+  lines = ''.join(f'<tr>{"".join(map(cell, head, row))}</tr>' for row in rows)
   names = ''.join(f'<th scope="col">{text(name)}</th>' for name in head)
-  return f'<div class="scroll"><table><thead><tr>{names}</tr></thead>{lines}</table></div>'
+  whole = f'<table><thead><tr>{names}</tr></thead><tbody>{lines}</tbody></table>'
+  return f'<div class="scroll">{whole}</div>'
 
 
 def details(summary: str, content: str) -> str:
@@ -94,11 +106,11 @@ def image(file: Path, caption: str, description: str) -> str:
 
 
 def chart(name: str, series: Mapping[str, Sequence[tuple[float, float]]], x: str = 'step') -> str:
-  """Returns a line chart of at most two series of (x, y), with its figures in words.
+  """Returns a line chart of at most two series of (x, y), with its last figures in words.
 
   Args:
     name: heading.
-    series: points by name, the first drawn in the first colour.
+    series: points by name, each with a colour of its own; one may be empty.
     x: name of the horizontal axis.
   """
   points = [point for line in series.values() for point in line]
@@ -110,13 +122,15 @@ def chart(name: str, series: Mapping[str, Sequence[tuple[float, float]]], x: str
   )
   drawn, words = '', []
   for (label, line), style in zip(series.items(), ('first', 'second'), strict=False):
+    if not line:
+      continue
     places = [place(at) for at in line]
     if places[1:]:
       path = ' '.join(f'{a:.1f},{b:.1f}' for a, b in places)
       drawn += f'<polyline class="{style}" points="{path}"/>'
     a, b = places[-1]
     drawn += f'<circle class="{style}" cx="{a:.1f}" cy="{b:.1f}" r="1"/>'
-    words.append(f'{label} {_short(line[-1][1])} at {x} {_short(line[-1][0])}')
+    words.append((style, f'{label} {_short(line[-1][1])} at {x} {_short(line[-1][0])}'))
   floor = _HEIGHT - _BOTTOM + 6
   frame = f'<path class="axis" fill="none" d="M{_LEFT} 0V{floor}H{_WIDTH}"/>'
   marks = ''.join(
@@ -125,11 +139,12 @@ def chart(name: str, series: Mapping[str, Sequence[tuple[float, float]]], x: str
   )
   marks += f'<text x="{_LEFT}" y="{_HEIGHT + 4}">{text(_short(left))}</text>'
   marks += f'<text x="{_WIDTH}" y="{_HEIGHT + 4}" text-anchor="end">{text(_short(right))}</text>'
-  told = '; '.join(words)
+  told = '; '.join(said for _, said in words)
+  key = '; '.join(f'<span class="{style}">●</span> {text(said)}' for style, said in words)
   return (
-    f'<figure><h3>{text(name)}</h3><svg viewBox="0 0 {_WIDTH} {_HEIGHT + 8}" role="img" '
+    f'<figure><h4>{text(name)}</h4><svg viewBox="0 0 {_WIDTH} {_HEIGHT + 8}" role="img" '
     f'aria-label="{text(f"{name}: {told}")}">{frame}{marks}{drawn}</svg>'
-    f'<figcaption>{text(told)}</figcaption></figure>'
+    f'<figcaption>{key}</figcaption></figure>'
   )
 
 

@@ -9,8 +9,14 @@ _PACKAGE = pathlib.Path(__file__).parent
 
 _INSTALLED = _PACKAGE / 'shipped'
 
-ROOT = _INSTALLED if _INSTALLED.exists() else _PACKAGE.parent
+IS_INSTALLED = _INSTALLED.exists()
+"""Whether this is an installed package, and no checkout."""
+
+ROOT = _INSTALLED if IS_INSTALLED else _PACKAGE.parent
 """The folder that holds them."""
+
+PREPARE = 'videogpt prepare' if IS_INSTALLED else 'python data/prepare.py'
+"""The command that writes shards."""
 
 
 def make_importable():

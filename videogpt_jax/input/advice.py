@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from videogpt_jax import shipped
 from videogpt_jax.input.config import DatasetConfig
 from videogpt_jax.input.faults import printable
 from videogpt_jax.input.inspection import Inspection
@@ -36,7 +37,7 @@ def advice(found: Inspection, config: DatasetConfig, batch_size: int) -> Iterato
   if config.source in ('folder', 'hdf5') and found.clips_per_second < 100:
     yield (
       f'a batch of {batch_size} takes {seconds:.2g} s to read; where a train step is faster, '
-      f'prepare shards: python data/prepare.py --source={printable(config.path)} --out=shards '
+      f'prepare shards: {shipped.PREPARE} --source={printable(config.path)} --out=shards '
       f'--resolution={",".join(map(str, config.frame_size))}'
     )
   if found.alike:

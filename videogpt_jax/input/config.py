@@ -6,6 +6,7 @@ import re
 from videogpt_jax import typed
 from videogpt_jax.errors import UserError
 from videogpt_jax.framing import Framing, Resolution, check_fit, colour, frame_size
+from videogpt_jax.shipped import PREPARE
 
 TEST_STARTS = ('first', 'random')
 DRAWS = ('recordings', 'clips')
@@ -101,7 +102,7 @@ class DatasetConfig:
     if self.source in ('folder', 'hdf5') and '://' in self.path:
       raise UserError(
         f'dataset.path ({self.path}) must be on a local disk for source {self.source!r}; mount it, '
-        "or prepare shards (data/prepare.py), which source 'tfrecord' reads from a bucket"
+        f"or prepare shards ({PREPARE}), which source 'tfrecord' reads from a bucket"
       )
     if self.source == 'tfds' and not self.name:
       raise UserError(
@@ -178,7 +179,7 @@ class DatasetConfig:
     if self.random_crop and self.source not in ('tfrecord', 'tfds'):
       raise UserError(
         f'dataset.random_crop needs frames that are stored larger than dataset.resolution, which '
-        f'source {self.source!r} lacks; prepare shards: data/prepare.py --resolution=128,171'
+        f'source {self.source!r} lacks; prepare shards: {PREPARE} --resolution=128,171'
       )
     if self.random_crop and self.fit != 'crop':
       raise UserError(f"dataset.random_crop needs dataset.fit 'crop', not {self.fit!r}")
@@ -195,7 +196,7 @@ class DatasetConfig:
     if self.group and self.source not in ('folder', 'hdf5'):
       raise UserError(
         f'dataset.group needs names of recordings, which source {self.source!r} lacks; hold out '
-        'when shards are prepared: data/prepare.py --group'
+        f'when shards are prepared: {PREPARE} --group'
       )
     try:
       re.compile(self.group)

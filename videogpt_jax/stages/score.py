@@ -138,8 +138,9 @@ def score_clips(
     scoring: how.
     with_samples: see `score_workdir`.
   Returns:
-    the record of evaluation.compare; `model` (a digest of its arrays), `dataset` and, for samples,
-    `sampling` say what was scored; `trained_on` names the scores that flatter the model, see there.
+    the record of evaluation.compare; `model` (a digest of its arrays), `in_use` (the workdir's
+    checkpoints), `dataset` and, for samples, `sampling` say what was scored; `trained_on` names the
+    scores that flatter the model, see there.
   Raises:
     UserError: the model's clips are not the protocol's, or there are too few clips.
   """
@@ -161,6 +162,7 @@ def score_clips(
     'model': model.digest,
     'dataset': dataclasses.asdict(dataset),
     'split': scoring.split,
+    'in_use': workdir.in_use(folder),
   }
   if has_prior and with_samples and (networks.features or networks.c3d):
     sets = model_sets.generator_sets(model, real(protocol.split), drawing, folder / 'evaluation')

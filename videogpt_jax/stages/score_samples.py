@@ -6,6 +6,7 @@ from collections.abc import Callable
 import jax
 from etils.epath import Path
 
+from videogpt_jax import optional
 from videogpt_jax.config import Experiment
 from videogpt_jax.evaluation import feature_networks, networks, record
 from videogpt_jax.stages import score as scores
@@ -27,7 +28,7 @@ def score(model: VideoGPT, experiment: Experiment, path: Path, say: Callable[[st
     say('evaluate: no FVD, which is for one process alone; use videogpt_jax.evaluate')
     return
   if feature_networks.installed_i3d() is None:
-    say("evaluate: no FVD without I3D; pip install '.[fvd]'")
+    say(f'evaluate: no FVD without I3D; {optional.install("fvd")}')
     return
   say(f'evaluate: FVD of {n} samples, reconstructions and held-out clips')
   start = time.monotonic()

@@ -1,6 +1,8 @@
 """The closing lines of a run: each file and each figure."""
 
 import re
+from collections.abc import Mapping
+from typing import NamedTuple
 
 from etils.epath import Path
 
@@ -42,7 +44,11 @@ UNITS = {
   'fvd_star': 'samples against reconstructions: the part of the prior',
   'r_fvd': 'reconstructions against held-out clips: the part of the VQ-VAE',
   'fvd_floor': 'held-out clips against others, as many',
+  'fvd_floor_std': 'its standard deviation over choices of clips',
   'fvd_infinity': 'FVD, extrapolated to endless clips',
+  'kvd': 'FVD with a polynomial kernel, which needs no Gaussians',
+  'kvd_star': 'FVD* likewise',
+  'r_kvd': 'R-FVD likewise',
   'precision': 'of the samples lie among real clips',
   'recall': 'of the real clips lie among samples',
   'density': 'real neighbourhoods of a sample, of 5',
@@ -83,16 +89,43 @@ def meaning(name: str) -> str:
   return f'{unit}, frame {found["frame"]} ahead: {who}{of}'
 
 
+class Figure(NamedTuple):
+  """A figure of a run.
+
+  Attributes:
+    interval: its ends, 95 %; None where there is none.
+  """
+
+  name: str
+  value: float
+  interval: tuple[float, float] | None
+
+  def spread(self) -> str:
+    """Returns the interval as text, '' without one."""
+    return '{:.4g} to {:.4g}'.format(*self.interval) if self.interval else ''
+
+  def is_score(self) -> bool:
+    """Whether it is about the models: not about time."""
+    return not self.name.endswith(('_goodput', '_seconds', '_seconds_per_clip'))
+
+
+def figures(metrics: Mapping[str, float]) -> list[Figure]:
+  """Returns figures by name, those that are ends of an interval with what they belong to."""
+  ends = {name: (f'{name}_low', f'{name}_high') for name in metrics}
+  ends = {name: pair for name, pair in ends.items() if metrics.keys() >= set(pair)}
+  names = metrics.keys() - {end for pair in ends.values() for end in pair}
+  interval = lambda name: tuple(metrics[end] for end in ends[name]) if name in ends else None
+  return [Figure(name, metrics[name], interval(name)) for name in sorted(names)]
+
+
 def summary(path: Path, seconds: float) -> str:
   """Returns the closing lines: each file and each figure."""
   lines = [f'Done in {duration(seconds)}. In {path}:']
   lines += [f'  {file:22s} {text}' for file, text in FILES.items() if (path / file).exists()]
   lines += ['Figures:']
-  metrics = read_metrics(path)
-  ends = {name: (f'{name}_low', f'{name}_high') for name in metrics}
-  for name in sorted(metrics.keys() - {end for pair in ends.values() for end in pair}):
-    interval = ''
-    if set(ends[name]) <= metrics.keys():
-      interval = '95 %: {:.4g} to {:.4g}'.format(*(metrics[end] for end in ends[name]))
-    lines.append(f'  {name:24s} {metrics[name]:10.4f}  {interval:26s}  {meaning(name)}')
+  for figure in figures(read_metrics(path)):
+    interval = f'95 %: {figure.spread()}' if figure.interval else ''
+    lines.append(
+      f'  {figure.name:24s} {figure.value:10.4f}  {interval:26s}  {meaning(figure.name)}'
+    )
   return '\n'.join(lines)
