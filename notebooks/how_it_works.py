@@ -34,8 +34,10 @@ import shutil
 import subprocess
 import sys
 
-if REPOSITORY and not importlib.util.find_spec('videogpt_jax'):
-  extras = 'train'
+if not importlib.util.find_spec('videogpt_jax'):
+  if not REPOSITORY:
+    sys.exit('videogpt_jax is not installed: set REPOSITORY')
+  extras = 'train,hub'
   if shutil.which('nvidia-smi'):
     query = ['nvidia-smi', '--query-gpu=driver_version', '--format=csv,noheader']
     driver = re.match(r'\d+', subprocess.run(query, capture_output=True, text=True).stdout)
@@ -44,7 +46,8 @@ if REPOSITORY and not importlib.util.find_spec('videogpt_jax'):
     extras += ',tpu'
   address = REPOSITORY if REPOSITORY.endswith('.whl') else f'git+{REPOSITORY}'
   package = f'videogpt-jax[{extras}] @ {address}'
-  subprocess.run([sys.executable, '-m', 'pip', 'install', '--quiet', package], check=True)
+  if subprocess.run([sys.executable, '-m', 'pip', 'install', '--quiet', package]).returncode:
+    sys.exit(f'pip could not install {package}: is REPOSITORY right?')
   importlib.invalidate_caches()
 
 from videogpt_jax import notebook

@@ -32,8 +32,10 @@ import shutil
 import subprocess
 import sys
 
-if REPOSITORY and not importlib.util.find_spec('videogpt_jax'):
-  extras = 'train'
+if not importlib.util.find_spec('videogpt_jax'):
+  if not REPOSITORY:
+    sys.exit('videogpt_jax is not installed: set REPOSITORY')
+  extras = 'train,hub'
   if shutil.which('nvidia-smi'):
     query = ['nvidia-smi', '--query-gpu=driver_version', '--format=csv,noheader']
     driver = re.match(r'\d+', subprocess.run(query, capture_output=True, text=True).stdout)
@@ -42,7 +44,8 @@ if REPOSITORY and not importlib.util.find_spec('videogpt_jax'):
     extras += ',tpu'
   address = REPOSITORY if REPOSITORY.endswith('.whl') else f'git+{REPOSITORY}'
   package = f'videogpt-jax[{extras}] @ {address}'
-  subprocess.run([sys.executable, '-m', 'pip', 'install', '--quiet', package], check=True)
+  if subprocess.run([sys.executable, '-m', 'pip', 'install', '--quiet', package]).returncode:
+    sys.exit(f'pip could not install {package}: is REPOSITORY right?')
   importlib.invalidate_caches()
 
 from videogpt_jax import notebook
@@ -54,7 +57,8 @@ notebook.announce()
 #
 # `MODEL` is the name of a model that comes with the package, a workdir that `videogpt_jax.main` has
 # filled, the folder of an export, or a published PyTorch checkpoint (`bair_gpt`,
-# `ucf101_uncond_gpt` or the path of a file).
+# `ucf101_uncond_gpt` or the path of a file). On Colab, `DRIVE` makes your Google Drive a folder,
+# where `train_your_own.ipynb` keeps its runs: `/content/drive/MyDrive/videogpt_jax/mine`.
 #
 # Two models come with the package: `doom`, a game conditioned on actions, and `digits`, handwritten
 # digits that bounce off the walls, conditioned on their class.
@@ -62,8 +66,14 @@ notebook.announce()
 # %%
 # @title Load
 MODEL = 'doom'  # @param {type:"string"}
+DRIVE = False  # @param {type:"boolean"}
 
 import videogpt_jax
+
+if DRIVE:
+  from google.colab import drive
+
+  drive.mount('/content/drive')
 
 model = videogpt_jax.load_videogpt(MODEL)
 starts = notebook.starts(MODEL, 8)  # held-out clips to begin with, or None
@@ -79,6 +89,9 @@ if model.action_names:
 # Lower temperatures and a smaller `TOP_K` give likelier and less varied videos. A video depends
 # on the seed alone, not on how many others are drawn.
 #
+# `GUIDANCE` above 1 follows the condition more closely, in models that have also learnt to do
+# without it. `digits` has: 1.5 suits it.
+#
 # `CLASS` is for models of classes. `ACTION`, by name or number, is for models conditioned on
 # actions, and holds for all frames. `FRAMES` is a video or photo for models that begin with given
 # frames; on Colab, `UPLOAD_FRAMES` asks for it. What is left empty comes from held-out clips of the
@@ -92,6 +105,7 @@ SEED = 0  # @param {type:"integer"}
 TEMPERATURE = 1.0  # @param {type:"slider", min:0, max:1.5, step:0.05}
 TOP_K = 0  # @param {type:"slider", min:0, max:256}
 TOP_P = 1.0  # @param {type:"slider", min:0.05, max:1, step:0.05}
+GUIDANCE = 1.0  # @param {type:"slider", min:1, max:4, step:0.1}
 CLASS = ''  # @param {type:"string"}
 ACTION = ''  # @param {type:"string"}
 FRAMES = ''  # @param {type:"string"}
@@ -106,6 +120,8 @@ if TOP_K:
   settings['top_k'] = TOP_K
 if TOP_P < 1:
   settings['top_p'] = TOP_P
+if GUIDANCE > 1:
+  settings['guidance'] = GUIDANCE
 
 
 def conditions(n, n_frames):

@@ -31,8 +31,10 @@ import shutil
 import subprocess
 import sys
 
-if REPOSITORY and not importlib.util.find_spec('videogpt_jax'):
-  extras = 'train'
+if not importlib.util.find_spec('videogpt_jax'):
+  if not REPOSITORY:
+    sys.exit('videogpt_jax is not installed: set REPOSITORY')
+  extras = 'train,hub'
   if shutil.which('nvidia-smi'):
     query = ['nvidia-smi', '--query-gpu=driver_version', '--format=csv,noheader']
     driver = re.match(r'\d+', subprocess.run(query, capture_output=True, text=True).stdout)
@@ -41,7 +43,8 @@ if REPOSITORY and not importlib.util.find_spec('videogpt_jax'):
     extras += ',tpu'
   address = REPOSITORY if REPOSITORY.endswith('.whl') else f'git+{REPOSITORY}'
   package = f'videogpt-jax[{extras}] @ {address}'
-  subprocess.run([sys.executable, '-m', 'pip', 'install', '--quiet', package], check=True)
+  if subprocess.run([sys.executable, '-m', 'pip', 'install', '--quiet', package]).returncode:
+    sys.exit(f'pip could not install {package}: is REPOSITORY right?')
   importlib.invalidate_caches()
 
 from videogpt_jax import notebook
@@ -91,9 +94,15 @@ if not VIDEOS and not uploads.exists():
   clips = DatasetConfig(resolution=64, sequence_length=24, digit_size=36, digit_speed=2.0)
   digits.write_videos(source, clips, n=100)
 
+shutil.rmtree('unpacked', ignore_errors=True)  # of an earlier run of this cell
 zips = [source] if source.suffix == '.zip' else sorted(source.glob('*.zip'))
 folders = [unpack_zip(file, Path('unpacked') / file.stem) for file in zips]
-data = Path('unpacked') if folders[1:] else folders[0] if folders else source
+beside = [file for file in source.glob('[!.]*') if zips and file not in zips]
+for file in beside:  # videos and folders that lie beside zips
+  copy = shutil.copytree if file.is_dir() else shutil.copy
+  (Path('unpacked') / 'others').mkdir(exist_ok=True)
+  copy(file, Path('unpacked') / 'others' / file.name)
+data = Path('unpacked') if folders[1:] or beside else folders[0] if folders else source
 print(f'videos in {data}; models will be in {home}')
 
 # %% [markdown]

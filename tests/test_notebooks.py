@@ -1,10 +1,12 @@
 """Notebooks: equal to the text beside them, within Colab's means, and executed."""
 
 import dataclasses
+import html
 import json
 import os
 import re
 import shutil
+import subprocess
 import zipfile
 from pathlib import Path
 
@@ -54,6 +56,22 @@ def test_the_install_cell_is_the_same_everywhere():
   assert len(install) == len(NOTEBOOKS) and len(set(install)) == 1
 
 
+@pytest.mark.parametrize(
+  ('repository', 'told'),
+  [
+    ('', 'set REPOSITORY'),
+    ('nowhere', r'could not install videogpt-jax\[train,hub.* git\+nowhere'),
+  ],
+)
+def test_an_install_cell_that_cannot_install_says_so_in_a_line(repository, told, monkeypatch):
+  [cell] = [c.source for c in filled('sampling', {'REPOSITORY': repository}).cells[1:2]]
+  failed = subprocess.CompletedProcess([], 1, stdout='')
+  monkeypatch.setattr('importlib.util.find_spec', lambda name: None)
+  monkeypatch.setattr('subprocess.run', lambda *args, **options: failed)
+  with pytest.raises(SystemExit, match=told):
+    exec(cell, {})
+
+
 def filled(name, form):
   """Returns a notebook with these values in its forms, each where Colab looks for it."""
   notebook = jupytext.read(f'notebooks/{name}.py')
@@ -88,7 +106,7 @@ def of_kind(outputs, kind):
 
 
 def labels(outputs):
-  return [re.search('aria-label="(.*?)"', html)[1] for html in of_kind(outputs, 'text/html')]
+  return [re.search('aria-label="(.*?)"', x)[1] for x in of_kind(outputs, 'text/html')]
 
 
 @pytest.fixture(scope='module')
@@ -139,11 +157,20 @@ def game(recordings, tmp_path_factory):
 
 @pytest.mark.slow
 def test_the_sampling_notebook_runs_from_its_first_cell_to_its_last(model, tmp_path, monkeypatch):
-  form = {'MODEL': str(model), 'TOP_K': 5, 'NUM_FRAMES': 8}
+  form = {'MODEL': str(model), 'TOP_K': 5, 'GUIDANCE': 1.5, 'NUM_FRAMES': 8}
   found = execute(filled('sampling', form), tmp_path, monkeypatch)
   assert labels(found['Settings']) == ['8 videos of 4 frames of 16x16: 0, 1, 2, 3, 4, 5, 6, 7']
   assert labels(found['Continue a clip']) == ['1 video of 8 frames of 16x16']
   assert len(list((tmp_path / 'videos').glob('*.mp4'))) == 8
+
+
+@pytest.mark.slow
+def test_it_runs_as_it_comes_with_the_model_that_comes_along(tmp_path, monkeypatch):
+  form = {'NUM': 2, 'NUM_FRAMES': 20}
+  found = execute(filled('sampling', form), tmp_path, monkeypatch)
+  assert 'actions: ' in texts(found['Load']) and 'MOVE_FORWARD' in texts(found['Load'])
+  assert labels(found['Settings']) == ['2 videos of 16 frames of 64x64']
+  assert labels(found['Continue a clip']) == ['1 video of 20 frames of 64x64']
 
 
 @pytest.mark.slow
@@ -239,7 +266,7 @@ def test_your_own_videos_train_on_colab_and_go_on_after_a_disconnection(tmp_path
   later = filled('train_your_own', SMALL | {'PRIOR_STEPS': 4, 'CLASS': 'cats'})
   found = execute(on_colab(later, tmp_path), tmp_path, monkeypatch)
   _, report = of_kind(found['Train'], 'text/html')
-  assert '2 steps on ' in report and '4 steps on ' in report
+  assert '>2 steps, ' in html.unescape(report) and '>4 steps, ' in html.unescape(report)
   assert tokenizer.stat().st_mtime_ns == trained
   assert labels(found['Sample']) == ['2 videos of 4 frames of 16x16: cats, cats']
 
@@ -250,6 +277,24 @@ def test_without_videos_the_notebook_makes_some(tmp_path, monkeypatch):
   found = execute(filled('train_your_own', SMALL), tmp_path, monkeypatch)
   assert 'classes     10: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9' in texts(found['Look'])
   assert (tmp_path / 'runs' / 'tiny_exported.zip').exists()
+
+
+def test_zips_and_what_lies_beside_them_are_all_taken(tmp_path, monkeypatch):
+  (tmp_path / 'mixed').mkdir()
+  zip_of_videos(tmp_path / 'mixed' / 'pets.zip')
+  for name in ('more/cow.mp4', 'loose.mp4'):
+    (tmp_path / 'mixed' / name).parent.mkdir(exist_ok=True)
+    (tmp_path / 'mixed' / name).write_bytes(b'1')
+  (tmp_path / 'unpacked').mkdir()
+  (tmp_path / 'unpacked' / 'old.mp4').write_bytes(b'1')
+  notebook = filled('train_your_own', {'VIDEOS': 'mixed'})
+  notebook.cells = notebook.cells[:4]
+  found = execute(notebook, tmp_path, monkeypatch)
+  assert 'videos in unpacked' in texts(found['Videos'])
+  files = [file for file in (tmp_path / 'unpacked').rglob('*') if file.is_file()]
+  held = sorted(file.relative_to(tmp_path / 'unpacked').as_posix() for file in files)
+  assert held[:3] == ['others/loose.mp4', 'others/more/cow.mp4', 'pets/cats/1.mp4']
+  assert len(held) == 14
 
 
 def test_a_zip_whose_paths_climb_out_is_one_line(tmp_path, monkeypatch):
