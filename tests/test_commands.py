@@ -20,7 +20,9 @@ PAGES = [Path('README.md'), Path('CONTRIBUTING.md'), *sorted(Path('docs').glob('
 LIST = Path('docs/commands.md')
 MARKS = ('run', 'checked', 'not run')
 
-STARTS = ('python -m videogpt_jax', 'python -m benchmarks', 'python data/', 'videogpt ', 'make ')
+OURS = ('python -m videogpt_jax', 'python -m benchmarks', 'python data/', 'videogpt ', 'launch/')
+OTHERS = ('make ', 'pip install ', 'jupytext ', 'jupyter-execute ')
+"""How commands begin: those that are parsed, and others' programs."""
 
 HEAD = """# Commands of these pages
 
@@ -31,8 +33,8 @@ What each has seen:
   and in its own folders.
 - **checked**: no test runs it. One parses it as the program does: module, flags, configuration
   and its keys.
-- **not run**: needs what no test has, such as a bucket, accelerators or a data set. It is parsed
-  all the same.
+- **not run**: needs what no test has, such as a bucket, accelerators or a data set. Where it is a
+  program of this package, it is parsed all the same.
 
 | page | command | mark | by |
 |---|---|---|---|
@@ -49,8 +51,9 @@ def commands(page):
   text = re.sub(r'\\\n\s*', '', page.read_text())
   for line in re.findall(r'^(?: {4,}|(?=\S))(\S.*)$', text, re.MULTILINE):
     line = re.sub(r'^(\$ |\.venv/bin/)', '', line)
-    if line.startswith(STARTS):
-      yield Command(page.name, re.split(r'\s+#\s|\s+&&\s', line)[0].strip())
+    for part in re.split(r'\s+&&\s', re.split(r'\s+#\s', line)[0]):
+      if part.startswith((*OURS, *OTHERS)):
+        yield Command(page.name, part.strip())
 
 
 FOUND = list(dict.fromkeys(c for page in PAGES if page != LIST for c in commands(page)))
@@ -67,6 +70,8 @@ def module_of(words):
   if words[0] == 'videogpt':
     name = COMMANDS[words[1]][0] if words[1] in COMMANDS else None
     return ('data/prepare.py' if words[1] == 'prepare' else f'videogpt_jax.{name}'), words[2:]
+  if words[0] == 'launch/tpu_vm.sh':  # NAME TYPE ZONE WORKDIR, then the program's flags
+    return 'videogpt_jax.main', words[5:]
   return (words[2], words[3:]) if words[1] == '-m' else (words[1], words[2:])
 
 
@@ -114,12 +119,12 @@ def parsed(lines):
   return [line.strip() for line in found]
 
 
-def is_python(command):
-  return not command.text.startswith('make ')
+def is_ours(command):
+  return command.text.startswith(OURS)
 
 
 def test_every_command_is_parsed_by_its_program():
-  lines = [command.text for command in FOUND if is_python(command)]
+  lines = [command.text for command in FOUND if is_ours(command)]
   assert len(lines) > 30
   wrong = {line: told for line, told in zip(lines, parsed(lines), strict=True) if told}
   assert not wrong
@@ -143,7 +148,7 @@ def test_a_wrong_command_is_noticed():
 
 def test_every_make_target_exists():
   targets = set(re.findall(r'^([\w-]+):', Path('Makefile').read_text(), re.MULTILINE))
-  asked = {word for c in FOUND if not is_python(c) for word in c.text.split()[1:]}
+  asked = {word for c in FOUND if c.text.startswith('make ') for word in c.text.split()[1:]}
   assert asked - targets == set()
 
 
