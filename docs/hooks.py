@@ -13,6 +13,13 @@ from mkdocs.structure.pages import Page
 
 import videogpt_jax
 from videogpt_jax.config import Experiment
+from videogpt_jax.environment import WorldEnv
+from videogpt_jax.sampling.request import Generated
+from videogpt_jax.starts import Starts
+from videogpt_jax.world import World
+
+RETURNED = (World, Generated, Starts, WorldEnv)
+"""Classes of which public functions return objects, or that have modules of their own."""
 
 REPOSITORY_FILES = ('CHANGELOG.md', 'CONTRIBUTING.md', 'SECURITY.md')
 """Pages that lie beside docs/."""
@@ -28,6 +35,8 @@ UNITS = {
   'batches': ('evaluate_batches',),
   'micro-batches': ('grad_accum_steps',),
   'checkpoints': ('keep',),
+  'passes a clip': ('passes',),
+  'crops a recording': ('prior_crops',),
   'steps': (
     *('steps', 'log_every', 'evaluate_every', 'checkpoint_every', 'warmup_steps'),
     *('max_skipped', 'adversarial_start'),
@@ -120,10 +129,11 @@ def configuration() -> str:
 
 def api() -> str:
   """Returns the page of the public names: signatures, docstrings, public methods."""
-  lines = ['# Python interface', '', 'Everything here is imported from `videogpt_jax`.']
-  for name in videogpt_jax.__all__:
-    thing = getattr(videogpt_jax, name)
-    lines += ['', f'## `{name}`', *_described(name, thing)]
+  lines = ['# Python interface', '', 'Without a module, a name is imported from `videogpt_jax`.']
+  exported = {name: getattr(videogpt_jax, name) for name in videogpt_jax.__all__}
+  for name, thing in (exported | {thing.__name__: thing for thing in RETURNED}).items():
+    module = '' if name in exported else f' of `{thing.__module__}`'
+    lines += ['', f'## `{name}`{module}', *_described(name, thing)]
     for method, function in inspect.getmembers(thing) if inspect.isclass(thing) else ():
       public = not method.startswith('_') and method in vars(thing)
       if public and inspect.isfunction(function):

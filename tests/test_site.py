@@ -50,3 +50,4 @@ def test_every_public_name_is_in_the_reference(hooks):
   for name in hooks.videogpt_jax.__all__:
     assert f'## `{name}`' in page
   assert '### `VideoGPT.sample`' in page
+  assert '## `World` of `videogpt_jax.world`' in page and '### `World.step`' in page

@@ -40,7 +40,7 @@ class SamplingSettings:
     strategy: how codes follow one another, a key of `sampling.strategies.STRATEGIES`; 'auto' takes
       what the prior was trained for. 'sequential' and 'speculative' make the same videos, up to
       near-ties; see docs/sampling.md.
-    passes: through a prior that decodes in parallel, for a clip; 0 takes `sampling.masked.PASSES`.
+    passes: through a prior that decodes in parallel, for a clip; 0 takes 12.
   """
 
   temperature: float = 1.0
