@@ -154,12 +154,11 @@ def conditions(
 
 def _action(model: VideoGPT, action: str) -> int:
   """Returns the number of an action that is given by its name or number (UserError: none is)."""
-  names = list(model.action_names) or [str(i) for i in range(model.config.action_dim)]
-  if action in names:
-    return names.index(action)
+  if action in model.actions:
+    return model.actions.index(action)
   if action.isdecimal() and int(action) < model.config.action_dim:
     return int(action)
-  told = ', '.join(names) or 'none, as the prior is not conditioned on them'
+  told = ', '.join(model.actions) or 'none, as the prior is not conditioned on them'
   raise UserError(f'action {action!r} is unknown; actions are {told}')
 
 

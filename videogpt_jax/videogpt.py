@@ -70,6 +70,11 @@ class VideoGPT:
     return tuple(self.class_names[:n]) or tuple(str(i) for i in range(n))
 
   @property
+  def actions(self) -> tuple[str, ...]:
+    """The names of the actions, or numbers if there are none; () without actions."""
+    return self.action_names or tuple(str(i) for i in range(self.config.action_dim))
+
+  @property
   def digest(self) -> str:
     """Digest of both networks' arrays, which tells models apart."""
     return f'{self.vqvae.digest[:32]}{self.prior.digest[:32]}'

@@ -61,12 +61,7 @@ class Player:
     with contextlib.closing(self._session()) as session:
       session.begin(0, 0, engine=False)
       for _ in range(2):
-        session.step(self._actions[0] if self._actions else None)
-
-  @property
-  def _actions(self) -> list[str]:
-    A = self._model.config.action_dim
-    return list(self._model.action_names) or [str(i) for i in range(A)]
+        session.step(actions[0] if (actions := self._model.actions) else None)
 
   @property
   def _fps(self) -> float:
@@ -83,7 +78,7 @@ class Player:
       'height': height,
       'width': width,
       'fps': self._fps,
-      'actions': self._actions,
+      'actions': list(self._model.actions),
       'scenes': [scene.name for scene in session.scenes],
       'classes': list(self._model.classes),
       'game': self._game,

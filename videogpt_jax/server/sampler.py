@@ -113,7 +113,7 @@ class Sampler:
     begins = bool(self._shared or config.n_cond_frames)
     self.beginnings = [*self._clips, *nothing, *[UPLOAD] * begins]
     self.continues = bool(self._shared and config.n_cond_frames)
-    self._names = list(model.action_names) or [str(i) for i in range(config.action_dim)]
+    self._names = model.actions
     brought = [OF_CLIP] if any(clip.actions is not None for clip in clips) else []
     self.actions = [*brought, *self._names, FILE] if config.action_dim else []
     self.guides = bool(wanted(config) and config.cond_dropout)

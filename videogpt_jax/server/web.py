@@ -23,8 +23,9 @@ class _OwnNames:
     self._app, self._names = app, names
 
   async def __call__(self, scope: Scope, receive: Receive, send: Send):
-    host = Headers(scope=scope).get('host', '').rsplit(':', 1)[0] if 'headers' in scope else ''
-    if scope['type'] == 'lifespan' or host.strip('[]') in self._names or '*' in self._names:
+    hosts = Headers(scope=scope).getlist('host') if 'headers' in scope else []
+    names = {host.rsplit(':', 1)[0].strip('[]') for host in hosts}
+    if scope['type'] == 'lifespan' or '*' in self._names or (names and names <= {*self._names}):
       await self._app(scope, receive, send)
       return
     line = f'this page is served to {self._names[0]} alone; --host=ADDRESS serves it elsewhere'
@@ -44,7 +45,9 @@ def application(routes: Sequence[BaseRoute], names: Sequence[str]) -> Starlette:
 
 def server(app: Starlette) -> uvicorn.Server:
   """Returns what serves an application, by `run(sockets=[...])`, until `should_exit` is set."""
-  return uvicorn.Server(uvicorn.Config(app, log_level='warning', ws_max_size=_MOST_MESSAGE))
+  # Not what else may be installed, which ends in other ways.
+  pure = {'loop': 'asyncio', 'http': 'h11'}
+  return uvicorn.Server(uvicorn.Config(app, log_level='warning', ws_max_size=_MOST_MESSAGE, **pure))
 
 
 def serve(app: Starlette, listener: socket.socket):
