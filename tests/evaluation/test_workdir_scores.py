@@ -75,6 +75,9 @@ def test_a_workdir_is_scored_as_far_as_it_is_trained(trained):
   assert 'fvd, kvd' not in record['missing'] and 'inception_score' in record['missing']
   metrics = json.loads((folder / 'run' / 'metrics.json').read_text())
   assert metrics['fvd_star'] == scores['fvd_star']
+  assert [line.split(':')[0] for line in record['in_use']] == ['vqvae', 'prior']
+  report = (folder / 'run' / 'report.html').read_text()
+  assert '>fvd_star</td>' in report and 'other weights' not in report
   assert len(list((folder / 'cache').rglob('weights/*.safetensors'))) == 1
 
   # Training clips as the reference are neither held out nor others for the floor.
