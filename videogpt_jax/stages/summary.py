@@ -1,5 +1,6 @@
 """The closing lines of a run: each file and each figure."""
 
+import math
 import re
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -101,8 +102,9 @@ class Figure(NamedTuple):
   interval: tuple[float, float] | None
 
   def spread(self) -> str:
-    """Returns the interval as text, '' without one."""
-    return '{:.4g} to {:.4g}'.format(*self.interval) if self.interval else ''
+    """Returns the interval as text, '' without one that is finite."""
+    finite = self.interval and all(map(math.isfinite, self.interval))
+    return '{:.4g} to {:.4g}'.format(*self.interval) if finite else ''
 
   def is_score(self) -> bool:
     """Whether it is about the models: not about time."""
