@@ -143,12 +143,27 @@ def test_binary_codes_are_the_signs_and_bsq_vectors_lie_on_the_sphere():
   assert not np.isnan(make('bsq', 32, 10, 2).nearest(jnp.zeros((1, 1, 1, 1, 10)))).any()
 
 
-def test_entropy_of_more_bits_than_a_group_is_the_sum_over_groups():
-  logits = jax.random.normal(jax.random.key(0), (7, 11))
-  parts = [entropy_of_average(part) for part in (logits[:, :6], logits[:, 6:])]
+@pytest.mark.parametrize('e', [1, 2, 11])
+def test_entropy_of_the_average_is_that_over_all_codes(e):
+  logits = jax.random.normal(jax.random.key(0), (7, e))
+  on = 1 / (1 + np.exp(-np.asarray(logits, np.float64)))[:, None]
+  average = np.where(all_codes(e) > 0, on, 1 - on).prod(-1).mean(0)
+  np.testing.assert_allclose(
+    entropy_of_average(logits), -(average * np.log(average)).sum(), rtol=1e-5
+  )
+
+
+def test_bits_that_copy_one_another_are_no_entropy():
+  """Two groups of six bits, each of any value, but always the same: 64 codes of 4,096."""
+  half = 20 * all_codes(6)
+  copied = entropy_of_average(jnp.asarray(np.concatenate([half, half], 1), jnp.float32))
+  np.testing.assert_allclose(copied, 6 * np.log(2), rtol=1e-4)
+
+
+def test_entropy_of_more_bits_than_are_counted_jointly_is_the_sum_over_groups():
+  logits = jax.random.normal(jax.random.key(0), (7, 20))
+  parts = [entropy_of_average(part) for part in (logits[:, :10], logits[:, 10:])]
   np.testing.assert_allclose(entropy_of_average(logits), sum(parts), rtol=1e-5)
-  balanced = jnp.concatenate([logits, -logits])  # each bit is as often 1 as 0
-  assert entropy_of_average(balanced) <= 11 * np.log(2) + 1e-4
 
 
 @pytest.mark.parametrize('name', ['fsq', 'lfq', 'bsq'])

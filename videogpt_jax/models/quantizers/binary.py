@@ -11,12 +11,13 @@ from videogpt_jax.errors import UserError
 from videogpt_jax.models.quantizers.base import QuantizerConfig
 from videogpt_jax.models.quantizers.grid import GridQuantizer
 
-GROUP_BITS = 9
+JOINT_BITS = 18
 """Bits whose joint distribution the entropy of the batch counts, at most.
 
-All 2^18 frequencies of a large vocabulary would not fit for each latent. The sum over groups of
-bits is an upper bound of the whole's entropy, and its maximum, all codes alike, is the same.
-Source: Zhao et al. 2024, section 4 (the entropy of the average, taken apart in groups).
+The sum over groups of bits is an upper bound of the whole's entropy with the same maximum, all
+codes alike. It does not see groups that copy one another, though: with groups of 6 bits, 12 bits
+came to 62 codes in use, and their entropy was called 92 % of its maximum.
+Source: Zhao et al. 2024, section 4 (the entropy of the average, taken apart).
 """
 
 
@@ -112,18 +113,25 @@ def entropy_of_bits(logits: jax.Array) -> jax.Array:
 def entropy_of_average(logits: jax.Array) -> jax.Array:
   """Returns the entropy of codes whose distributions are averaged over n latents, in nats.
 
-  Exact up to GROUP_BITS bits; of more, the sum over groups of them.
+  Exact up to JOINT_BITS bits; of more, the sum over groups of them. A latent's bits are
+  independent, so that the average over latents is a matrix product of two halves of the bits.
 
   Args:
     logits: float32 [n e], of the bits of each latent.
   """
   n, e = logits.shape
   total = jnp.zeros(())
-  for group in np.array_split(np.arange(e), -(-e // GROUP_BITS)):
-    joint = jnp.ones((n, 1))
-    for bit in group:
-      off, on = (jax.nn.sigmoid(sign * logits[:, bit : bit + 1]) for sign in (-1, 1))
-      joint = jnp.concatenate([joint * off, joint * on], axis=1)
-    average = jnp.mean(joint, axis=0)
+  for group in np.array_split(np.arange(e), -(-e // JOINT_BITS)):
+    low, high = (joint_of_bits(logits[:, half]) for half in np.array_split(group, 2))
+    average = jnp.einsum('nl,nh->lh', low, high, precision=jax.lax.Precision.HIGHEST) / n
     total -= jnp.sum(average * jnp.log(average + 1e-10))
   return total
+
+
+def joint_of_bits(logits: jax.Array) -> jax.Array:
+  """Returns the distribution over the codes of independent bits, [n 2^e], of logits [n e]."""
+  joint = jnp.ones((len(logits), 1))
+  for bit in range(logits.shape[1]):
+    off, on = (jax.nn.sigmoid(sign * logits[:, bit : bit + 1]) for sign in (-1, 1))
+    joint = jnp.concatenate([joint * off, joint * on], axis=1)
+  return joint
