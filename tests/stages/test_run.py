@@ -15,6 +15,7 @@ from videogpt_jax import workdir
 from videogpt_jax.config import from_dict
 from videogpt_jax.errors import UserError
 from videogpt_jax.stages import run
+from videogpt_jax.training import trackers
 from videogpt_jax.training.trackers.config import TrackingConfig
 
 LEGACY = Path(__file__).parents[1] / 'legacy' / 'workdir.zip'
@@ -69,6 +70,7 @@ def test_a_tracker_that_is_not_installed_ends_a_run_before_it_trains(tmp_path, m
   monkeypatch.setattr(run, 'fit', pytest.fail)
   monkeypatch.setitem(sys.modules, 'mlflow', None)
   monkeypatch.delitem(sys.modules, 'videogpt_jax.training.trackers.mlflow', raising=False)
+  monkeypatch.delattr(trackers, 'mlflow', raising=False)
   experiment = from_dict(tiny_config.get_config())
   tracked = dataclasses.replace(experiment, tracking=TrackingConfig(to='mlflow'))
   with pytest.raises(UserError, match='to=mlflow needs mlflow'):

@@ -138,5 +138,11 @@ def apply_updates(params, updates):
 
 
 def moving_average(average, values, decay: float | jax.Array):
-  """Returns `average` moved towards `values` by 1 - decay."""
-  return optax.incremental_update(values, average, 1 - decay)
+  """Returns `average` moved towards `values` by 1 - decay; integers and booleans are copied."""
+
+  def move(old, new):
+    if not jnp.issubdtype(new.dtype, jnp.floating):
+      return new
+    return optax.incremental_update(new, old, 1 - decay)
+
+  return jax.tree.map(move, average, values)
