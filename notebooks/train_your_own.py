@@ -94,8 +94,9 @@ if not VIDEOS and not uploads.exists():
   clips = DatasetConfig(resolution=64, sequence_length=24, digit_size=36, digit_speed=2.0)
   digits.write_videos(source, clips, n=100)
 
-shutil.rmtree('unpacked', ignore_errors=True)  # of an earlier run of this cell
 zips = [source] if source.suffix == '.zip' else sorted(source.glob('*.zip'))
+if zips and source.parts[0] != 'unpacked':
+  shutil.rmtree('unpacked', ignore_errors=True)  # of an earlier run of this cell
 folders = [unpack_zip(file, Path('unpacked') / file.stem) for file in zips]
 beside = [file for file in source.glob('[!.]*') if zips and file not in zips]
 for file in beside:  # videos and folders that lie beside zips

@@ -108,7 +108,8 @@ def _scores(path: Path, metrics: dict[str, float]) -> str:
   if protocol := found.get('protocol'):
     clips = protocol['n_clips'] or 'all'
     note = f'Protocol {protocol["name"]}: {clips} clips, seed {found["seed"]}.'
-    if found.get('in_use', now := workdir.in_use(path)) != now:
+    now = workdir.in_use(path)
+    if found.get('in_use', now) != now:
       scored = '; '.join(found['in_use'])
       note += f' It scored other weights than those in use now ({scored}): evaluate again.'
     note = f'<p>{page.text(note)}</p>'

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
@@ -239,6 +239,7 @@ class _Run:
     return bool(training.init_from) and not workdir.has_checkpoints(self.path, stage)
 
   def devices(self) -> str:
+    """Returns what this runs on, in words."""
     kind = jax.devices()[0].device_kind
     sizes = ', '.join(f'{axis} {size}' for axis, size in self.mesh.shape.items())
     return f'{self.mesh.size} x {kind} ({sizes})'
@@ -260,7 +261,7 @@ class _Run:
     stage = dataclasses.replace(stage, summarise=self._noting_codes(stage.summarise))
     self._fit(stage, training, experiment.dataset, experiment.dataset)
 
-  def _noting_codes(self, summarise):
+  def _noting_codes(self, summarise: Callable[..., dict]) -> Callable[..., dict]:
     """Returns `summarise` of the VQ-VAE, which also writes down how often each code occurs."""
 
     def noting(means, n_clips):

@@ -126,7 +126,7 @@ def summary(path: Path, seconds: float) -> str:
   lines += [f'  {file:22s} {text}' for file, text in FILES.items() if (path / file).exists()]
   lines += ['Figures:']
   for figure in figures(read_metrics(path)):
-    interval = f'95 %: {figure.spread()}' if figure.interval else ''
+    interval = f'95 %: {spread}' if (spread := figure.spread()) else ''
     lines.append(
       f'  {figure.name:24s} {figure.value:10.4f}  {interval:26s}  {meaning(figure.name)}'
     )

@@ -16,7 +16,7 @@ JOINT_BITS = 18
 
 The sum over groups of bits is an upper bound of the whole's entropy with the same maximum, all
 codes alike. It does not see groups that copy one another, though: with groups of 6 bits, 12 bits
-came to 62 codes in use, and their entropy was called 92 % of its maximum.
+came to a perplexity of 62, and their entropy was called 92 % of its maximum.
 Source: Zhao et al. 2024, section 4 (the entropy of the average, taken apart).
 """
 
