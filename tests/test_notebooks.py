@@ -111,8 +111,9 @@ def labels(outputs):
 
 @pytest.fixture(scope='module')
 def model(tmp_path_factory):
-  """A run of the tiny experiment, whose models are drawn at random."""
-  return untrained.make_workdir(tmp_path_factory.mktemp('model') / 'run', untrained.experiment())
+  """A run of the tiny experiment, whose models are drawn at random, with a prior for guidance."""
+  of = untrained.experiment(cond_dropout=0.1)
+  return untrained.make_workdir(tmp_path_factory.mktemp('model') / 'run', of)
 
 
 @pytest.fixture(scope='module')
