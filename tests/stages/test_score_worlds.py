@@ -10,6 +10,7 @@ from PIL import Image
 from tests.test_world import videogpt
 from videogpt_jax import UserError, media
 from videogpt_jax.evaluation import action_reader
+from videogpt_jax.evaluation.feature_networks import FeatureNetwork
 from videogpt_jax.evaluation.image_quality import ROUNDING_ERROR
 from videogpt_jax.input.config import DatasetConfig
 from videogpt_jax.sampling.settings import SamplingSettings
@@ -73,14 +74,20 @@ def test_a_world_that_knows_the_rules_is_exact_and_its_baselines_are_not(
   monkeypatch.setattr(action_reader, '_SIDE', SIDE)
   monkeypatch.setattr(score_worlds, 'N_TIMED', 2)
   spec = types.SimpleNamespace(sequence_length=4)
+  paler = types.SimpleNamespace(
+    spec=spec, encode=lambda video: video, decode=lambda video: 0.8 * video
+  )
   model = types.SimpleNamespace(
-    vqvae=types.SimpleNamespace(spec=spec),
+    vqvae=paler,
     config=types.SimpleNamespace(action_dim=3, n_classes=0),
     play=RightWorld,
   )
   rollouts = Rollouts(n=24, horizon=9, batch_size=7)
   picture = epath.Path(tmp_path / 'rollouts.gif')
-  scores = score_worlds.score(model, dataset, SamplingSettings(), rollouts, picture, fps=8.0)
+  columns = FeatureNetwork('i3d', lambda video: video.mean(axis=(1, 2, 4)), min_frames=4)
+  scores = score_worlds.score(
+    model, dataset, SamplingSettings(), rollouts, columns, picture, fps=8.0
+  )
   assert [name for name in scores if not meaning(name)] == []
   with Image.open(picture) as shown:  # eight side by side
     assert shown.n_frames == rollouts.horizon
@@ -99,18 +106,37 @@ def test_a_world_that_knows_the_rules_is_exact_and_its_baselines_are_not(
     gain = EXACT - scores[f'psnr_at_8_{name}'].value
     assert scores[f'psnr_gain_at_8_{name}'].value == pytest.approx(gain, abs=1e-3)
   assert 'psnr_at_16' not in scores
+  low, high = scores['rollout_fvd'].interval
+  assert scores['rollout_fvd'].value == pytest.approx(0, abs=1e-6) and high < 1e-6 >= low
+  assert scores['rollout_r_fvd'].interval[0] > 10  # columns that are a fifth paler
   assert scores['action_accuracy_real'].value > 0.6  # at the walls nothing can be read
   assert scores['action_fidelity'].value == pytest.approx(1, abs=1e-6)
   assert scores['frames_per_second'].value > 0
 
 
-def test_a_model_of_ours_is_played_on(tmp_path):
+@pytest.mark.parametrize('horizon, min_frames', [(7, 1), (8, 9)])
+def test_distances_need_frames_enough(horizon, min_frames, tmp_path):
+  scores = score_worlds.score(
+    videogpt(),
+    noise(tmp_path),
+    SamplingSettings(),
+    Rollouts(2, horizon, 2),
+    FeatureNetwork('i3d', lambda video: video.mean(axis=(1, 2, 3)), min_frames=min_frames),
+  )
+  assert 'psnr_at_4' in scores and not [name for name in scores if 'fvd' in name]
+
+
+def noise(folder):
+  """A data set of random pixels under actions that are no choices."""
   rng = np.random.default_rng(0)
   for i in range(4):
     video = rng.integers(0, 256, (20, 8, 8, 3), np.uint8)
-    np.savez(tmp_path / f'{i}.npz', video=video, actions=rng.normal(size=(20, 3)))
-  data = DatasetConfig('folder', str(tmp_path), resolution=8, sequence_length=8, test_fraction=0.5)
-  scores = score_worlds.score(videogpt(), data, SamplingSettings(), Rollouts(3, 5, 2))
+    np.savez(folder / f'{i}.npz', video=video, actions=rng.normal(size=(20, 3)))
+  return DatasetConfig('folder', str(folder), resolution=8, sequence_length=8, test_fraction=0.5)
+
+
+def test_a_model_of_ours_is_played_on(tmp_path):
+  scores = score_worlds.score(videogpt(), noise(tmp_path), SamplingSettings(), Rollouts(3, 5, 2))
   names = {name for name in scores if '_at_4' in name}
   kinds = ('psnr_at_4', 'ssim_at_4', 'psnr_gain_at_4')
   assert names == {f'{kind}{of}' for kind in kinds for of in ('', '_copied', '_shuffled')} - {

@@ -111,8 +111,13 @@ def score_model(
   found, _ = held_out.score(model, batches, make_mesh(MeshConfig(), jax.local_devices()))
   if rollouts is not None:
     fps = experiment.sample.frame_rate(model.cut.frame_rate)
-    shown = of.folder / 'rollouts.gif', fps
-    found |= score_worlds.score(model, experiment.dataset, _settings(experiment), rollouts, *shown)
+    settings, picture = _settings(experiment), of.folder / 'rollouts.gif'
+    network = scoring.networks.features
+    played = score_worlds.score(
+      model, experiment.dataset, settings, rollouts, network, picture, fps
+    )
+    result['trained_on'] += trained_on(experiment.vqvae_loss.perceptual, played, scoring.networks)
+    found |= played
   for kind, values in record.of_estimates(found).items():
     result[kind] |= values
   if not isinstance(model, VideoGPT):

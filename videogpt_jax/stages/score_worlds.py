@@ -12,8 +12,17 @@ from etils.epath import Path
 from videogpt_jax import input as data
 from videogpt_jax import media
 from videogpt_jax.errors import UserError
-from videogpt_jax.evaluation import action_reader, horizons, intervals, model_clips
-from videogpt_jax.evaluation.scoring import Estimate, Estimates
+from videogpt_jax.evaluation import (
+  action_reader,
+  features,
+  horizons,
+  intervals,
+  model_clips,
+  scoring,
+)
+from videogpt_jax.evaluation.clip_sets import ArrayClips
+from videogpt_jax.evaluation.feature_networks import FeatureNetwork
+from videogpt_jax.evaluation.scoring import Estimate, Estimates, Trials
 from videogpt_jax.input.config import DatasetConfig
 from videogpt_jax.pixels import to_model_range
 from videogpt_jax.progress import ProgressLine
@@ -61,6 +70,7 @@ def score(
   dataset: DatasetConfig,
   settings: SamplingSettings,
   rollouts: Rollouts,
+  network: FeatureNetwork | None = None,
   picture: Path | None = None,
   fps: float = 0.0,
 ) -> Estimates:
@@ -74,11 +84,13 @@ def score(
     dataset: what it was trained on.
     settings: how to draw.
     rollouts: how many, and how far.
+    network: for Fréchet distances; None for none.
     picture: GIF to write: recordings above what the model makes of them, `N_SHOWN` side by side.
     fps: its frames a second.
   Returns:
-    `horizons.scores`; for one-hot actions `action_accuracy`, `action_accuracy_real` and
-    `action_fidelity`, their ratio; `frames_per_second` of one rollout.
+    `horizons.scores`; `rollout_fvd` and `rollout_r_fvd`, see `_distances`; for one-hot actions
+    `action_accuracy`, `action_accuracy_real` and `action_fidelity`, their ratio;
+    `frames_per_second` of one rollout.
   Raises:
     UserError: the model cannot be played, or too few recordings are long enough.
   """
@@ -93,6 +105,8 @@ def score(
   groups = {name: clips['label'] == i for i, name in enumerate(names)}
   groups = {name: members for name, members in groups.items() if members.sum() > 1}
   found = horizons.scores(made, real, groups if len(groups) > 1 else {})
+  if network is not None and network.min_frames <= n_given <= rollouts.horizon:
+    found |= _distances(model, made[''][:, :n_given], real[:, :n_given], network, rollouts)
   if 'actions' in clips and _one_hot(clips['actions']):
     found |= _fidelity(dataset, clips, n_given, made[''])
   timed = {name: x[:1] for name, x in clips.items()}
@@ -175,6 +189,34 @@ def _played(
     frames.append(_to_bytes(world.step(action)))
     n += frames[-1].shape[1]
   return np.concatenate(frames, axis=1)[:, :horizon], _to_bytes(world.given[:, -1])
+
+
+def _distances(
+  model: VideoGPT,
+  made: np.ndarray,
+  real: np.ndarray,
+  network: FeatureNetwork,
+  rollouts: Rollouts,
+) -> Estimates:
+  """Returns Fréchet distances from how the recordings go on: the model's, the tokenizer's.
+
+  Args:
+    made, real: uint8 [N T H W 3], the first frames after the start, as many as a clip has.
+  """
+  autoencode = lambda video: model.vqvae.decode(model.vqvae.encode(video))
+  seen = model_clips.reconstruct(autoencode, real, rollouts.batch_size)
+  trial = np.arange(len(real))[None]
+
+  def trials(video: np.ndarray, origin: str) -> Trials:
+    clips = ArrayClips(video, origin=origin)
+    return Trials(features.extract(clips, trial, {'': network}, rollouts.batch_size)[''], trial)
+
+  of_real = trials(real, 'continuations')
+  sets = {'rollout_{}': trials(made, 'rollouts'), 'rollout_r_{}': trials(seen, 'reconstructions')}
+  return {
+    network.score_name(template, 'fvd'): scoring.fvd(of, of_real, paired=True)
+    for template, of in sets.items()
+  }
 
 
 def _to_bytes(video: np.ndarray) -> np.ndarray:

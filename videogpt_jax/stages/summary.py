@@ -56,6 +56,8 @@ UNITS = {
   'coverage': 'of the real clips have a sample near',
   'class_accuracy': 'of the samples show their class, by a classifier',
   'class_accuracy_real': 'of the held-out clips show theirs, by the same',
+  'rollout_fvd': 'frames played on with against how recordings go on, I3D logits',
+  'rollout_r_fvd': 'reconstructions of how they go on: the part of the VQ-VAE',
   'action_accuracy': 'of the actions are read from generated frames, by a classifier',
   'action_accuracy_real': 'of the actions are read from held-out frames, by the same',
   'action_fidelity': 'the ratio of the two',
