@@ -23,7 +23,13 @@ def make(name, *sizes, **options):
 # 3/2 at 0.9749. Levels 4: 1.4985 tanh(z + tan(1/2 / 1.4985)) - 1/2, shifted by 0.3466, is -3/2 at
 # -0.8058 - 0.3466, -1/2 at -0.3466 and 1/2 at 0.8058 - 0.3466.
 LEVELS = (3, 5, 4)
-EDGES = [[-0.5500, 0.5500], [-0.9749, -0.2557, 0.2557, 0.9749], [-1.1524, -0.3466, 0.4592]]
+#
+# Clipped, levels 3: 1.4985 z = 1/2 at 0.3337. Levels 5: 2.4975 z = 1/2 at 0.2002 and 3/2 at 0.6006.
+# Levels 4: 1.998 z - 1/2 is -3/2 at -0.5005, -1/2 at 0 and 1/2 at 0.5005.
+EDGES = {
+  'tanh': [[-0.5500, 0.5500], [-0.9749, -0.2557, 0.2557, 0.9749], [-1.1524, -0.3466, 0.4592]],
+  'clip': [[-0.3337, 0.3337], [-0.6006, -0.2002, 0.2002, 0.6006], [-0.5005, 0.0, 0.5005]],
+}
 
 # Vectors of the codes 0 to 59: three codes a line, whose first entry runs through -1, 0, 1.
 TABLE = """
@@ -58,11 +64,12 @@ def test_fsq_gives_every_code_of_the_table_its_vector():
 
 
 @pytest.mark.parametrize('inset', [1e-3, 0.1])
-def test_fsq_rounds_latents_to_every_code_of_the_table_up_to_the_edges(inset):
-  fsq = make('fsq', 60, 3, levels=LEVELS)
+@pytest.mark.parametrize('bound', EDGES)
+def test_fsq_rounds_latents_to_every_code_of_the_table_up_to_the_edges(bound, inset):
+  fsq = make('fsq', 60, 3, levels=LEVELS, bound=bound)
   for code, vector in enumerate(VECTORS):
     sides = []
-    for entry, steps, edges in zip(vector, STEPS, EDGES, strict=True):
+    for entry, steps, edges in zip(vector, STEPS, EDGES[bound], strict=True):
       step = steps.index(entry)
       ends = [-9.0, *edges, 9.0]
       sides.append((ends[step] + inset, ends[step + 1] - inset))
@@ -71,8 +78,9 @@ def test_fsq_rounds_latents_to_every_code_of_the_table_up_to_the_edges(inset):
     np.testing.assert_allclose(fsq(z, None).embeddings, np.broadcast_to(vector, z.shape), atol=1e-6)
 
 
-def test_fsq_passes_gradients_through_its_bound_and_adds_no_loss():
-  fsq = make('fsq', 8, 3, levels=(2, 2, 2))
+@pytest.mark.parametrize('bound', EDGES)
+def test_fsq_passes_gradients_through_its_bound_and_adds_no_loss(bound):
+  fsq = make('fsq', 8, 3, levels=(2, 2, 2), bound=bound)
   z = jax.random.normal(jax.random.key(0), (1, 1, 2, 2, 3))
   grads = jax.grad(lambda z: fsq(z, None).embeddings.sum())(z)
   np.testing.assert_allclose(grads, jax.grad(lambda z: fsq.bound(z).sum())(z), rtol=1e-5)
@@ -187,6 +195,10 @@ def test_eighteen_bits_are_codes_and_vectors_and_back(name):
     (
       {'quantizer': 'fsq', 'levels': (8, 8), 'n_codes': 64},
       r'embedding_dim \(256\) must be 2 .*vqvae.embedding_dim=2',
+    ),
+    (
+      {'quantizer': 'fsq', 'levels': (8, 8), 'bound': 'erf'},
+      r"bound 'erf' is not one of \('tanh', 'clip'\)",
     ),
     ({'quantizer': 'lfq', 'embedding_dim': 10}, r'n_codes \(2048\) must be 2\^10 = 1024'),
     ({'quantizer': 'bsq', 'embedding_dim': 11, 'entropy_weight': -1}, r'entropy_weight \(-1\)'),

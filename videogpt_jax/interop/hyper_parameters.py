@@ -95,7 +95,7 @@ def vqvae_args(config: VQVAEConfig, codes: CodeSpec) -> argparse.Namespace:
   """
   published = VQVAEConfig()
   fixed = ['axial_attention', 'axial_positions', 'post_vq_kernel', 'n_codebooks', 'n_heads']
-  fixed += ['quantizer', 'levels', 'norm', 'time_padding', 'time_mask']
+  fixed += ['quantizer', 'levels', 'bound', 'norm', 'time_padding', 'time_mask']
   fixed += ['time_window', 'first_frame_alone']
   faults = _differences(config, published, fixed)
   if config.residual_units != config.n_hiddens // 2:

@@ -45,7 +45,7 @@ class VQVAEConfig:
     n_heads: heads of the blocks' axial attention.
     dtype: of activations and products, 'float32' or 'bfloat16'; parameters are float32.
     quantizer: a key of `QUANTIZERS`.
-    levels, entropy_weight: of the quantizers that have them, see `QuantizerConfig`.
+    levels, bound, entropy_weight: of the quantizers that have them, see `QuantizerConfig`.
     norm: of the residual blocks, a key of `VIDEO_NORMS`.
     time_padding: of the convolutions, a key of `TIME_PADDINGS`; with 'none', and a time_window of 1
       or no attention, every latent frame stands for its own frames alone.
@@ -70,6 +70,7 @@ class VQVAEConfig:
   dtype: str = 'float32'
   quantizer: str = 'ema'
   levels: tuple[int, ...] = ()
+  bound: str = 'tanh'
   entropy_weight: float = 0.1
   norm: str = 'batch'
   time_padding: str = 'same'

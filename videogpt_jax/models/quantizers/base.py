@@ -24,6 +24,7 @@ class QuantizerConfig:
     embedding_dim: E, size of the embedding, over all codebooks.
     n_codebooks: G, codes for each position of the latent grid.
     levels: of FSQ, the values that each entry of a code's vector takes; () for the others.
+    bound: of FSQ's entries, one of `fsq.FSQ_BOUNDS`.
     entropy_weight: of the entropy loss, for the quantizers that have one.
   """
 
@@ -31,6 +32,7 @@ class QuantizerConfig:
   embedding_dim: int
   n_codebooks: int = 1
   levels: tuple[int, ...] = ()
+  bound: str = 'tanh'
   entropy_weight: float = 0.1
 
   @property

@@ -13,6 +13,9 @@ from videogpt_jax.errors import UserError
 from videogpt_jax.models.quantizers.base import QuantizerConfig
 from videogpt_jax.models.quantizers.grid import GridQuantizer
 
+FSQ_BOUNDS = ('tanh', 'clip')
+"""How entries are kept in an interval."""
+
 
 class FSQQuantizer(GridQuantizer):
   """Bounds entry i to an interval that holds `levels[i]` integers, and rounds.
@@ -24,8 +27,12 @@ class FSQQuantizer(GridQuantizer):
 
   Vectors are z_hat / floor(L / 2). The first level is the least significant digit of a code.
 
-  Source: Mentzer et al. 2023 (arXiv 2309.15505), section 3.1 and the listing of its appendix, whose
-  shift (tan, not its inverse of tanh) and digits are kept.
+  With the bound 'clip', f(z) = (1 - EPSILON) clip(z, -1, 1) L / 2 - o instead: L steps of the same
+  width, and the outermost two take all that lies beyond. tanh hardly reaches these with many levels
+  (64 of them need |z| > 2.4, where its slope is 0.03).
+
+  Source: Mentzer et al. 2023 (arXiv 2309.15505), section 3.1, which leaves the bound open, and the
+  listing of its appendix, whose shift (tan, not its inverse of tanh) and digits are kept.
   """
 
   EPSILON = 1e-3  # keeps an entry from the edge, where odd levels would round to one more
@@ -40,6 +47,8 @@ class FSQQuantizer(GridQuantizer):
         'for example (8, 8, 8, 8)'
       )
     wanted = {'n_codes': math.prod(levels), 'embedding_dim': len(levels) * config.n_codebooks}
+    if config.bound not in FSQ_BOUNDS:
+      raise UserError(f'vqvae.bound {config.bound!r} is not one of {FSQ_BOUNDS}')
     for name, size in wanted.items():
       if getattr(config, name) != size:
         raise UserError(
@@ -53,8 +62,11 @@ class FSQQuantizer(GridQuantizer):
 
   def bound(self, z: jax.Array) -> jax.Array:
     levels = np.asarray(self.sizes)
-    half = (levels - 1) * (1 - self.EPSILON) / 2
     offset = np.where(levels % 2, 0, 0.5)
+    if self.config.bound == 'clip':
+      half = levels * (1 - self.EPSILON) / 2
+      return (jnp.clip(z, -1, 1) * half - offset) / (levels // 2)
+    half = (levels - 1) * (1 - self.EPSILON) / 2
     return (jnp.tanh(z + np.tan(offset / half)) * half - offset) / (levels // 2)
 
   def steps(self, bounded: jax.Array) -> jax.Array:
