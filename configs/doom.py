@@ -77,5 +77,5 @@ def get_config():
       evaluate_batches=32,
       checkpoint_every=500,
     ),
-    sample=SampleConfig(num=8),
+    sample=SampleConfig(num=8, temperature=0.85),
   ).to_config_dict()

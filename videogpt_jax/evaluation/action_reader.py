@@ -18,7 +18,7 @@ from flax import nnx
 from videogpt_jax.training.optimizer import OptimizerConfig, apply_updates, make_optimizer
 
 _SIDE = 64  # pixels of a frame as the network sees it
-_STEPS, _BATCH_SIZE = 600, 64
+_STEPS, _BATCH_SIZE = 2400, 64
 _OPTIMIZER = OptimizerConfig(learning_rate=2e-3, schedule='cosine', warmup_steps=20, clip_norm=1.0)
 
 

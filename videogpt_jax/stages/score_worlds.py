@@ -31,7 +31,7 @@ from videogpt_jax.tokenizer import Tokenizer
 from videogpt_jax.videogpt import VideoGPT
 from videogpt_jax.world import World, check_plays
 
-N_TRAINING_CLIPS = 1500
+N_TRAINING_CLIPS = 2500
 """Training clips that the reader of actions learns from."""
 
 N_SHOWN = 8
