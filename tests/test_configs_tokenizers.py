@@ -46,7 +46,9 @@ def test_the_prior_over_64000_codes_has_two_heads():
 
 
 def test_a_variant_that_does_not_exist_is_refused_with_those_that_do():
-  with pytest.raises(UserError, match=r"tokenizer \('vq'\) must be one of ema, fsq, lfq, bsq"):
+  with pytest.raises(
+    UserError, match=r"tokenizer \('vq'\) must be one of ema, fsq, fsq_clip, lfq, bsq"
+  ):
     tokenizers.get_config('vq')
 
 
