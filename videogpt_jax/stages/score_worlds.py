@@ -206,17 +206,15 @@ def _distances(
   autoencode = lambda video: model.vqvae.decode(model.vqvae.encode(video))
   seen = model_clips.reconstruct(autoencode, real, rollouts.batch_size)
   trial = np.arange(len(real))[None]
-
-  def trials(video: np.ndarray, origin: str) -> Trials:
-    clips = ArrayClips(video, origin=origin)
-    return Trials(features.extract(clips, trial, {'': network}, rollouts.batch_size)[''], trial)
-
-  of_real = trials(real, 'continuations')
-  sets = {'rollout_{}': trials(made, 'rollouts'), 'rollout_r_{}': trials(seen, 'reconstructions')}
-  return {
-    network.score_name(template, 'fvd'): scoring.fvd(of, of_real, paired=True)
-    for template, of in sets.items()
-  }
+  reference = ArrayClips(real, origin='continuations')
+  kept = features.of_reference(reference, trial, network, rollouts.batch_size).features
+  found = {}
+  for template, video in {'rollout_{}': made, 'rollout_r_{}': seen}.items():
+    clips = ArrayClips(video, origin=template.format('frames'))
+    own = features.extract(clips, trial, {'': network}, rollouts.batch_size)['']
+    pair = Trials(own, trial), Trials(kept, trial)
+    found[network.score_name(template, 'fvd')] = scoring.fvd(*pair, paired=True)
+  return found
 
 
 def _to_bytes(video: np.ndarray) -> np.ndarray:
