@@ -336,8 +336,9 @@ def test_scores_by_the_network_that_the_loss_looked_through_are_marked():
   of_i3d, of_user = (
     Networks(features=FeatureNetwork(name, features=np.mean)) for name in ('i3d', 'mine')
   )
-  scores = {name: 1.0 for name in ('r_fvd', 'fvd_std', 'lpips', 'psnr', 'reconstruction_lpips')}
-  assert score.trained_on('i3d', scores, of_i3d) == ['fvd_std', 'r_fvd']
+  names = 'r_fvd', 'fvd_std', 'rollout_fvd', 'lpips', 'psnr', 'reconstruction_lpips'
+  scores = dict.fromkeys(names, 1.0)
+  assert score.trained_on('i3d', scores, of_i3d) == ['fvd_std', 'r_fvd', 'rollout_fvd']
   assert score.trained_on('i3d', scores, of_user) == []
   assert score.trained_on('lpips', scores, of_i3d) == ['lpips', 'reconstruction_lpips']
   assert score.trained_on('', scores, of_i3d) == []

@@ -111,10 +111,9 @@ def score_model(
   found, _ = held_out.score(model, batches, make_mesh(MeshConfig(), jax.local_devices()))
   if rollouts is not None:
     fps = experiment.sample.frame_rate(model.cut.frame_rate)
-    settings, picture = _settings(experiment), of.folder / 'rollouts.gif'
-    network = scoring.networks.features
+    settings, shown = _settings(experiment), (of.folder / 'rollouts.gif', fps)
     played = score_worlds.score(
-      model, experiment.dataset, settings, rollouts, network, picture, fps
+      model, experiment.dataset, settings, rollouts, scoring.networks.features, *shown
     )
     result['trained_on'] += trained_on(experiment.vqvae_loss.perceptual, played, scoring.networks)
     found |= played
