@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks import decoding
+from benchmarks import ways
 from tests import untrained
 
 
@@ -12,7 +12,7 @@ def test_it_tells_time_passes_and_quality_of_each_way(tmp_path):
     str(untrained.make_workdir(tmp_path / target, untrained.experiment(target=target)))
     for target in ('next', 'masked')
   ]
-  rows = list(decoding.rows(models, [1, 4], num=6, rounds=1))
+  rows = list(ways.rows(models, [1, 4], num=6, rounds=1))
   assert [row.name for row in rows] == [
     *('next, sequential', 'next, speculative', 'masked, 1 passes', 'masked, 4 passes')
   ]
