@@ -91,7 +91,7 @@ def _quality(way: Way, num: int, nets: networks.Networks) -> dict[str, str]:
     result = compare.compare(dataclasses.replace(sets, reconstructions=None), protocol, nets)
     if 'fvd' in result['scores']:
       found['fvd'] = _told(result['scores']['fvd'], result['intervals']['fvd'], 0)
-    if sets.classes is not None and dataset.n_digits == 1:
+    if sets.classes is not None and class_accuracy.tells(dataset):
       training = model_clips.collect(real('train'), 1000)
       made = sets.samples.read(range(len(sets.samples))), sets.classes
       shown = class_accuracy.class_accuracy(

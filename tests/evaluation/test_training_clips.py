@@ -1,6 +1,7 @@
 """What samples are held against training clips for: copies, and the classes of digits."""
 
 import numpy as np
+import pytest
 
 from videogpt_jax.evaluation import class_accuracy, nearest
 from videogpt_jax.input import DatasetConfig
@@ -39,3 +40,15 @@ def test_a_classifier_of_digits_tells_classes_and_wrong_ones():
   assert scores['black'].value < 0.3
   low, high = scores['right'].interval
   assert low < scores['right'].value < high
+
+
+@pytest.mark.parametrize(
+  ('dataset', 'known'),
+  [
+    (DatasetConfig('digits'), True),
+    (DatasetConfig('digits', n_digits=2), False),
+    (DatasetConfig('folder', 'videos'), False),
+  ],
+)
+def test_only_single_digits_are_told_apart(dataset, known):
+  assert class_accuracy.tells(dataset) == known

@@ -3,6 +3,7 @@
 Axis letters: N clips; T H W frames, height, width; P side of a centred digit.
 """
 
+import importlib.util
 from collections.abc import Mapping
 
 import jax
@@ -10,10 +11,17 @@ import numpy as np
 
 from videogpt_jax.evaluation import intervals
 from videogpt_jax.evaluation.scoring import Estimate, Estimates
+from videogpt_jax.input.config import DatasetConfig
 
 _SIDE = 12  # P
 _SHARE = 0.75  # of a frame's side, which holds a digit
 _FRAME_STEP = 4  # of the training frames
+
+
+def tells(dataset: DatasetConfig) -> bool:
+  """Whether it knows the classes of a data set: single digits, with scikit-learn at hand."""
+  single_digits = dataset.source == 'digits' and dataset.n_digits == 1
+  return single_digits and importlib.util.find_spec('sklearn') is not None
 
 
 def class_accuracy(

@@ -5,7 +5,6 @@ clips, and records everything that is needed to repeat the comparison.
 """
 
 import dataclasses
-import importlib.util
 import pathlib
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -223,8 +222,7 @@ def _against_training(
   shown = protocols.spread(len(sets.samples), N_TRAINING_CLIPS)
   samples, real = sets.samples.read(shown), held_out['video']
   scores = nearest.copying_scores(samples, real, training['video'])
-  single_digits = dataset.source == 'digits' and dataset.n_digits == 1
-  if sets.classes is None or not single_digits or not importlib.util.find_spec('sklearn'):
+  if sets.classes is None or not class_accuracy.tells(dataset):
     return scores
   labelled = {
     'class_accuracy': (samples, sets.classes[shown]),

@@ -46,9 +46,9 @@ class FSQQuantizer(GridQuantizer):
         f'vqvae.levels {levels} must be numbers from 2 on, one for each entry of a code; '
         'for example (8, 8, 8, 8)'
       )
-    wanted = {'n_codes': math.prod(levels), 'embedding_dim': len(levels) * config.n_codebooks}
     if config.bound not in FSQ_BOUNDS:
       raise UserError(f'vqvae.bound {config.bound!r} is not one of {FSQ_BOUNDS}')
+    wanted = {'n_codes': math.prod(levels), 'embedding_dim': len(levels) * config.n_codebooks}
     for name, size in wanted.items():
       if getattr(config, name) != size:
         raise UserError(
